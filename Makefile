@@ -1,0 +1,93 @@
+# iot_jobs: jobs on fleets of devices, inside PostgreSQL
+#
+#   make && make install           build and install (PG_CONFIG=... picks a server)
+#   make installcheck              regress, isolation and TAP tests on a running server
+#   make pgtap                     the pgTAP tests on the same server
+#   make lint format-check         rules of the source tree
+#   ./check                        all of it, on a server of its own
+
+EXTENSION    = iot_jobs
+# the version is written once, in the control file
+EXTVERSION  := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" iot_jobs.control)
+
+MODULE_big   = iot_jobs
+PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
+OBJS = \
+	src/catalog.o \
+	src/errors.o \
+	src/executions.o \
+	src/fanout.o \
+	src/guard.o \
+	src/guc.o \
+	src/jobs.o \
+	src/launcher.o \
+	src/module.o \
+	src/page_token.o \
+	src/report_batch.o \
+	src/rows.o \
+	src/schedule.o \
+	src/shmem.o \
+	src/sql_api.o \
+	src/state.o \
+	src/store.o \
+	src/sweep.o \
+	src/tell.o \
+	src/validate.o \
+	src/worker.o \
+	src/worker_state.o
+
+DATA        := $(sort $(wildcard sql/iot_jobs--*--*.sql))
+DATA_built  := sql/iot_jobs--$(EXTVERSION).sql
+DOCS        := $(sort $(wildcard doc/*.md))
+
+# A new file in test/sql or test/specs is a new test.  Results of regress tests
+# are in expected/, those of isolation specs in test/expected/: the isolation
+# runner of PostgreSQL 15 looks nowhere else.
+REGRESS       := $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
+ISOLATION     := $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+REGRESS_OPTS   = --inputdir=test
+ISOLATION_OPTS = --inputdir=test
+TAP_TESTS     := $(if $(wildcard test/t/*.pl),1)
+PROVE_TESTS   ?= test/t/*.pl
+
+EXTRA_CLEAN  = results output_iso tmp_check tmp_check_iso regression.diffs regression.out
+
+PG_CONFIG   ?= pg_config
+PGXS        := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PostgreSQL 16 and later look for results beside the input only.
+ifneq ($(filter-out 15,$(MAJORVERSION)),)
+REGRESS_OPTS += --expecteddir=.
+endif
+
+sql/iot_jobs--$(EXTVERSION).sql: sql/iot_jobs.sql iot_jobs.control
+	cp $< $@
+
+# Every object depends on every header: the tree is small and builds in seconds.
+$(OBJS): $(wildcard src/*.h)
+
+PG_PROVE       ?= pg_prove
+PGTAP_DATABASE ?= pgtap_regression
+PGTAP_TESTS    ?= $(sort $(wildcard test/pgtap/*.sql))
+
+.PHONY: pgtap format format-check lint dist
+pgtap:
+	'$(bindir)/dropdb' --if-exists $(PGTAP_DATABASE)
+	'$(bindir)/createdb' --template=template0 --encoding=UTF8 $(PGTAP_DATABASE)
+	$(PG_PROVE) $(PG_PROVE_FLAGS) --psql-bin '$(bindir)/psql' --dbname $(PGTAP_DATABASE) $(PGTAP_TESTS)
+
+CLANG_FORMAT ?= clang-format
+FORMATTED     = $(sort $(wildcard src/*.c src/*.h))
+
+format:
+	scripts/format --write $(CLANG_FORMAT) $(FORMATTED)
+
+format-check:
+	scripts/format --check $(CLANG_FORMAT) $(FORMATTED)
+
+lint:
+	scripts/lint
+
+dist:
+	git archive --format=zip --prefix=iot_jobs-$(EXTVERSION).0/ --output=iot_jobs-$(EXTVERSION).0.zip HEAD

@@ -1,0 +1,755 @@
+-- iot_jobs 1.0: the code, and migration 077 as far as the database lacks it.
+--
+-- The tables are created here and then released from the extension: they are the
+-- database's own, DROP EXTENSION leaves them alone, and CREATE EXTENSION adopts
+-- them again.  See doc/architecture.md.
+
+\echo Use "CREATE EXTENSION iot_jobs" to load this file. \quit
+
+-- ----------------------------------------------------------------
+-- Types
+-- ----------------------------------------------------------------
+
+CREATE TYPE job_description AS (
+    job_id            text,
+    tenant_id         text,
+    document_type     text,
+    document_params   jsonb,
+    target_device_id  text,
+    target_group_id   text,
+    target_all        boolean,
+    status            text,
+    expires_at        timestamptz,
+    created_by        text,
+    created_at        timestamptz,
+    updated_at        timestamptz,
+    total_executions  bigint,
+    queued            bigint,
+    in_progress       bigint,
+    succeeded         bigint,
+    failed            bigint,
+    timed_out         bigint,
+    rejected          bigint
+);
+COMMENT ON TYPE job_description IS 'a job and how many of its executions are in which status';
+
+CREATE TYPE listed_job AS (
+    job_id            text,
+    tenant_id         text,
+    document_type     text,
+    document_params   jsonb,
+    target_device_id  text,
+    target_group_id   text,
+    target_all        boolean,
+    status            text,
+    expires_at        timestamptz,
+    created_by        text,
+    created_at        timestamptz,
+    updated_at        timestamptz,
+    total_executions  bigint,
+    queued            bigint,
+    in_progress       bigint,
+    succeeded         bigint,
+    failed            bigint,
+    timed_out         bigint,
+    rejected          bigint,
+    page_token        text
+);
+COMMENT ON TYPE listed_job IS 'a job_description with the token that continues the list after it';
+
+CREATE TYPE job_execution_summary AS (
+    job_id            text,
+    tenant_id         text,
+    device_id         text,
+    status            text,
+    status_details    jsonb,
+    execution_number  bigint,
+    queued_at         timestamptz,
+    started_at        timestamptz,
+    last_updated_at   timestamptz
+);
+COMMENT ON TYPE job_execution_summary IS 'an execution; execution_number is its optimistic lock (AWS: versionNumber)';
+
+CREATE TYPE listed_job_execution AS (
+    job_id            text,
+    tenant_id         text,
+    device_id         text,
+    status            text,
+    status_details    jsonb,
+    execution_number  bigint,
+    queued_at         timestamptz,
+    started_at        timestamptz,
+    last_updated_at   timestamptz,
+    page_token        text
+);
+COMMENT ON TYPE listed_job_execution IS 'a job_execution_summary with the token that continues the list after it';
+
+CREATE TYPE job_execution AS (
+    job_id            text,
+    tenant_id         text,
+    device_id         text,
+    status            text,
+    status_details    jsonb,
+    execution_number  bigint,
+    queued_at         timestamptz,
+    started_at        timestamptz,
+    last_updated_at   timestamptz,
+    document_type     text,
+    document_params   jsonb,
+    expires_at        timestamptz
+);
+COMMENT ON TYPE job_execution IS 'an execution with the document of its job, as a device gets it';
+
+CREATE TYPE job_execution_report_outcome AS (
+    report_number     integer,
+    job_id            text,
+    device_id         text,
+    accepted          boolean,
+    sqlstate          text,
+    message           text,
+    status            text,
+    execution_number  bigint
+);
+COMMENT ON TYPE job_execution_report_outcome IS 'what became of one report of a batch';
+
+CREATE TYPE job_sweep_result AS (
+    expired           bigint,
+    completed         bigint,
+    deleted           bigint,
+    unfinished        boolean
+);
+COMMENT ON TYPE job_sweep_result IS 'what a sweep changed, and whether it stopped at its row limit';
+
+-- ----------------------------------------------------------------
+-- Operator
+-- ----------------------------------------------------------------
+
+CREATE FUNCTION create_job(
+    tenant_id text,
+    document_type text,
+    document_params jsonb DEFAULT '{}',
+    target_device_id text DEFAULT NULL,
+    target_group_id text DEFAULT NULL,
+    target_all boolean DEFAULT false,
+    job_id text DEFAULT NULL,
+    expires_at timestamptz DEFAULT NULL,
+    created_by text DEFAULT NULL,
+    expires_in interval DEFAULT NULL)
+RETURNS job_description
+AS 'MODULE_PATHNAME', 'iot_jobs_create_job' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION create_job IS 'create a job and one QUEUED execution for each device of its target';
+
+CREATE FUNCTION describe_job(tenant_id text, job_id text)
+RETURNS job_description
+AS 'MODULE_PATHNAME', 'iot_jobs_describe_job' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+COMMENT ON FUNCTION describe_job IS 'a job with its counts';
+
+CREATE FUNCTION list_jobs(
+    tenant_id text,
+    status text DEFAULT NULL,
+    document_type text DEFAULT NULL,
+    target_device_id text DEFAULT NULL,
+    target_group_id text DEFAULT NULL,
+    page_size integer DEFAULT 50,
+    page_token text DEFAULT NULL)
+RETURNS SETOF listed_job
+AS 'MODULE_PATHNAME', 'iot_jobs_list_jobs' LANGUAGE C STABLE PARALLEL RESTRICTED COST 10000 ROWS 50;
+COMMENT ON FUNCTION list_jobs IS 'a page of the jobs of a tenant, newest first, with their counts';
+
+CREATE FUNCTION update_job(tenant_id text, job_id text, expires_at timestamptz)
+RETURNS job_description
+AS 'MODULE_PATHNAME', 'iot_jobs_update_job' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION update_job IS 'move the expiry of a job in progress; NULL: never expires';
+
+CREATE FUNCTION cancel_job(
+    tenant_id text,
+    job_id text,
+    reason text DEFAULT NULL,
+    force boolean DEFAULT false)
+RETURNS job_description
+AS 'MODULE_PATHNAME', 'iot_jobs_cancel_job' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION cancel_job IS 'cancel a job: its QUEUED executions are REJECTED, with force those IN_PROGRESS too';
+
+CREATE FUNCTION delete_job(
+    tenant_id text,
+    job_id text,
+    force boolean DEFAULT false)
+RETURNS job_description
+AS 'MODULE_PATHNAME', 'iot_jobs_delete_job' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION delete_job IS 'have a job and its executions removed by the worker; with force also one in progress';
+
+CREATE FUNCTION purge_jobs(tenant_id text, older_than interval)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'iot_jobs_purge_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION purge_jobs IS 'delete_job for every finished job not updated for that long; a NULL tenant means every tenant the caller may see';
+
+CREATE FUNCTION list_job_executions_for_job(
+    tenant_id text,
+    job_id text,
+    status text DEFAULT NULL,
+    page_size integer DEFAULT 50,
+    page_token text DEFAULT NULL)
+RETURNS SETOF listed_job_execution
+AS 'MODULE_PATHNAME', 'iot_jobs_list_job_executions_for_job' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 50;
+COMMENT ON FUNCTION list_job_executions_for_job IS 'a page of the executions of a job, by device';
+
+CREATE FUNCTION list_job_executions_for_device(
+    tenant_id text,
+    device_id text,
+    status text DEFAULT NULL,
+    page_size integer DEFAULT 50,
+    page_token text DEFAULT NULL)
+RETURNS SETOF listed_job_execution
+AS 'MODULE_PATHNAME', 'iot_jobs_list_job_executions_for_device' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 50;
+COMMENT ON FUNCTION list_job_executions_for_device IS 'a page of the executions of a device, newest job first';
+
+CREATE FUNCTION cancel_job_execution(
+    tenant_id text,
+    job_id text,
+    device_id text,
+    reason text DEFAULT NULL,
+    force boolean DEFAULT false,
+    expected_execution_number bigint DEFAULT NULL)
+RETURNS job_execution_summary
+AS 'MODULE_PATHNAME', 'iot_jobs_cancel_job_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION cancel_job_execution IS 'cancel one execution: QUEUED becomes REJECTED, with force IN_PROGRESS too';
+
+CREATE FUNCTION delete_job_execution(
+    tenant_id text,
+    job_id text,
+    device_id text,
+    force boolean DEFAULT false)
+RETURNS job_execution_summary
+AS 'MODULE_PATHNAME', 'iot_jobs_delete_job_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION delete_job_execution IS 'remove one execution, with force also one IN_PROGRESS; returns it as it was';
+
+-- ----------------------------------------------------------------
+-- Device
+-- ----------------------------------------------------------------
+
+CREATE FUNCTION get_pending_job_executions(
+    tenant_id text,
+    device_id text,
+    max_executions integer DEFAULT 10)
+RETURNS SETOF job_execution
+AS 'MODULE_PATHNAME', 'iot_jobs_get_pending_job_executions' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000 ROWS 10;
+COMMENT ON FUNCTION get_pending_job_executions IS 'what a device has to do: IN_PROGRESS first, then QUEUED, oldest first';
+
+CREATE FUNCTION start_next_pending_job_execution(
+    tenant_id text,
+    device_id text,
+    status_details jsonb DEFAULT NULL)
+RETURNS SETOF job_execution
+AS 'MODULE_PATHNAME', 'iot_jobs_start_next_pending_job_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 1;
+COMMENT ON FUNCTION start_next_pending_job_execution IS 'resume the execution a device has IN_PROGRESS, else claim its oldest QUEUED one; no row: nothing to do';
+
+CREATE FUNCTION describe_job_execution(tenant_id text, job_id text, device_id text)
+RETURNS job_execution
+AS 'MODULE_PATHNAME', 'iot_jobs_describe_job_execution' LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+COMMENT ON FUNCTION describe_job_execution IS 'an execution with the document of its job';
+
+CREATE FUNCTION update_job_execution(
+    tenant_id text,
+    job_id text,
+    device_id text,
+    status text,
+    status_details jsonb DEFAULT NULL,
+    expected_execution_number bigint DEFAULT NULL)
+RETURNS job_execution_summary
+AS 'MODULE_PATHNAME', 'iot_jobs_update_job_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION update_job_execution IS 'the report of a device: IN_PROGRESS, SUCCEEDED, FAILED or REJECTED';
+
+-- ----------------------------------------------------------------
+-- Gateway
+-- ----------------------------------------------------------------
+
+CREATE FUNCTION claim_job_executions(
+    tenant_id text,
+    max_executions integer DEFAULT 1,
+    device_ids text[] DEFAULT NULL)
+RETURNS SETOF job_execution
+AS 'MODULE_PATHNAME', 'iot_jobs_claim_job_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION claim_job_executions IS 'claim QUEUED executions, oldest first for each device, for these devices or for any of the tenant';
+
+CREATE FUNCTION update_job_executions(tenant_id text, reports jsonb)
+RETURNS SETOF job_execution_report_outcome
+AS 'MODULE_PATHNAME', 'iot_jobs_update_job_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION update_job_executions IS 'a batch of reports, each with its own outcome';
+
+-- ----------------------------------------------------------------
+-- Service
+-- ----------------------------------------------------------------
+
+-- The sweep walks keys in order and must not be talked into a sort of a whole job.
+CREATE FUNCTION run_job_sweep(max_rows bigint DEFAULT 10000)
+RETURNS job_sweep_result
+AS 'MODULE_PATHNAME', 'iot_jobs_run_job_sweep' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION run_job_sweep IS 'one pass of what the worker does, over the jobs the caller may see';
+
+CREATE FUNCTION wake_job_worker()
+RETURNS void
+AS 'MODULE_PATHNAME', 'iot_jobs_wake_job_worker' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION wake_job_worker IS 'at commit, have the worker look at every unfinished job';
+
+CREATE FUNCTION iot_jobs_worker_state(
+    OUT database name,
+    OUT pid integer,
+    OUT state text,
+    OUT started_by text,
+    OUT last_pass timestamptz,
+    OUT last_error text,
+    OUT last_error_at timestamptz,
+    OUT passes bigint,
+    OUT expired bigint,
+    OUT completed bigint,
+    OUT deleted bigint,
+    OUT next_deadline timestamptz,
+    OUT oldest_overdue timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'iot_jobs_worker_state' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10;
+COMMENT ON FUNCTION iot_jobs_worker_state IS 'the data behind the view iot_jobs_worker';
+
+CREATE VIEW iot_jobs_worker AS
+    SELECT * FROM @extschema@.iot_jobs_worker_state();
+COMMENT ON VIEW iot_jobs_worker IS 'the worker of each database: what it does, what it did, how far it is behind';
+GRANT SELECT ON iot_jobs_worker TO PUBLIC;
+
+CREATE FUNCTION job_state_steps(
+    OUT machine text,
+    OUT from_status text,
+    OUT to_status text,
+    OUT taken_by text[])
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'iot_jobs_job_state_steps' LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 15;
+COMMENT ON FUNCTION job_state_steps IS 'the two state machines, one row a legal step';
+
+CREATE FUNCTION use_fleet(devices regclass, group_members regclass DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'iot_jobs_use_fleet' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION use_fleet IS 'which relations answer "all devices of a tenant" and "members of a group"';
+
+-- ----------------------------------------------------------------
+-- pg_cron
+-- ----------------------------------------------------------------
+
+CREATE FUNCTION schedule_job(
+    name text,
+    schedule text,
+    tenant_id text,
+    document_type text,
+    document_params jsonb DEFAULT '{}',
+    target_device_id text DEFAULT NULL,
+    target_group_id text DEFAULT NULL,
+    target_all boolean DEFAULT false,
+    expires_in interval DEFAULT NULL,
+    created_by text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'iot_jobs_schedule_job' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION schedule_job IS 'create such a job again and again, on a cron schedule';
+
+CREATE FUNCTION unschedule_job(name text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'iot_jobs_unschedule_job' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION unschedule_job IS 'end a schedule_job; true';
+
+CREATE FUNCTION schedule_job_retention(keep interval, schedule text DEFAULT '17 3 * * *', tenant_id text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'iot_jobs_schedule_job_retention' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION schedule_job_retention IS 'purge_jobs on a cron schedule; one schedule for all tenants and one for each tenant named';
+
+CREATE FUNCTION unschedule_job_retention(tenant_id text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'iot_jobs_unschedule_job_retention' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION unschedule_job_retention IS 'end a schedule_job_retention; true';
+
+CREATE FUNCTION schedule_job_sweep(schedule text DEFAULT '* * * * *')
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'iot_jobs_schedule_job_sweep' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION schedule_job_sweep IS 'run_job_sweep on a cron schedule, for a server without a worker';
+
+CREATE FUNCTION unschedule_job_sweep()
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'iot_jobs_unschedule_job_sweep' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION unschedule_job_sweep IS 'end a schedule_job_sweep; true';
+
+-- ----------------------------------------------------------------
+-- Guards
+-- ----------------------------------------------------------------
+
+CREATE FUNCTION iot_jobs_guard_job() RETURNS trigger
+AS 'MODULE_PATHNAME', 'iot_jobs_guard_job' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION iot_jobs_guard_job IS 'keeps every INSERT and UPDATE of jobs within the state machine';
+
+CREATE FUNCTION iot_jobs_guard_execution() RETURNS trigger
+AS 'MODULE_PATHNAME', 'iot_jobs_guard_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION iot_jobs_guard_execution IS 'keeps every INSERT and UPDATE of job_executions within the state machine';
+
+CREATE FUNCTION iot_jobs_cascade_cancel() RETURNS trigger
+AS 'MODULE_PATHNAME', 'iot_jobs_cascade_cancel' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION iot_jobs_cascade_cancel IS 'rejects the QUEUED executions of a job that became CANCELED';
+
+-- What writes is for roles that were given it; what reads obeys the caller's rights on the tables.
+REVOKE EXECUTE ON FUNCTION
+    create_job, update_job, cancel_job, delete_job, purge_jobs,
+    cancel_job_execution, delete_job_execution,
+    start_next_pending_job_execution, update_job_execution,
+    claim_job_executions, update_job_executions,
+    run_job_sweep, wake_job_worker, use_fleet,
+    schedule_job, unschedule_job, schedule_job_retention, unschedule_job_retention,
+    schedule_job_sweep, unschedule_job_sweep,
+    iot_jobs_guard_job, iot_jobs_guard_execution, iot_jobs_cascade_cancel
+FROM PUBLIC;
+
+-- ----------------------------------------------------------------
+-- Tables: migration 077, the registry of devices, and the choice of the registry
+-- ----------------------------------------------------------------
+
+-- From here on nothing but the system catalog is looked up by a bare name.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+-- The statements of migration 077 stand here as they stand there, so that the two
+-- can be laid side by side.  What is there already is then compared with them.
+DO $install$
+DECLARE
+    mode        constant text := lower(COALESCE(current_setting('iot_jobs.create_tables', true), 'auto'));
+    had         text[];
+    rel         text;
+    want        record;
+    difference  text;
+BEGIN
+    IF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
+            MESSAGE = 'iot_jobs needs a database with encoding UTF8',
+            DETAIL = format('This one has %s.', getdatabaseencoding());
+    END IF;
+
+    -- A restore brings the tables itself.  It is known by three settings that every
+    -- pg_dump and pg_restore sets before anything else.
+    IF mode = 'off'
+        OR mode = 'auto' AND (
+            SELECT count(*) = 3 FROM pg_settings
+            WHERE name = ANY ('{xmloption,lock_timeout,idle_in_transaction_session_timeout}')
+            AND source = 'session')
+    THEN
+        RETURN;
+    END IF;
+
+    -- A worker node of a distributed engine gets its tables from the coordinator.
+    IF to_regclass('pg_catalog.pg_dist_local_group') IS NOT NULL THEN
+        EXECUTE 'SELECT groupid FROM pg_catalog.pg_dist_local_group' INTO rel;
+        IF rel <> '0' THEN
+            RETURN;
+        END IF;
+    END IF;
+
+    -- what is there before we begin, of whatever kind
+    had := ARRAY(SELECT relname::text FROM pg_class
+                 WHERE relnamespace = '@extschema@'::regnamespace);
+    FOR want IN
+        SELECT relname, relkind FROM pg_class
+        WHERE relnamespace = '@extschema@'::regnamespace
+          AND relname = ANY ('{tenants,jobs,job_executions,iot_jobs_fleet}')
+          AND relkind <> ALL ('{r,p}')
+    LOOP
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('relation "%s" is not a table', want.relname),
+            HINT = 'iot_jobs needs that name for a table of migration 077; create the extension in another schema.';
+    END LOOP;
+
+    -- The registry, where the database has none.
+    IF 'tenants' <> ALL (had) THEN
+        CREATE TABLE @extschema@.tenants (
+            tenant_id   TEXT        NOT NULL PRIMARY KEY CHECK (tenant_id <> ''),
+            name        TEXT,
+            created_at  TIMESTAMPTZ NOT NULL DEFAULT now()
+        );
+        CREATE TABLE IF NOT EXISTS @extschema@.devices (
+            tenant_id   TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
+            device_id   TEXT        NOT NULL CHECK (device_id <> ''),
+            created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant_id, device_id)
+        );
+        CREATE TABLE IF NOT EXISTS @extschema@.device_groups (
+            tenant_id   TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
+            group_id    TEXT        NOT NULL CHECK (group_id <> ''),
+            description TEXT,
+            created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant_id, group_id)
+        );
+        CREATE TABLE IF NOT EXISTS @extschema@.device_group_members (
+            tenant_id   TEXT        NOT NULL,
+            group_id    TEXT        NOT NULL,
+            device_id   TEXT        NOT NULL,
+            added_at    TIMESTAMPTZ NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant_id, group_id, device_id),
+            FOREIGN KEY (tenant_id, group_id) REFERENCES @extschema@.device_groups (tenant_id, group_id) ON DELETE CASCADE,
+            FOREIGN KEY (tenant_id, device_id) REFERENCES @extschema@.devices (tenant_id, device_id) ON DELETE CASCADE
+        );
+        FOREACH rel IN ARRAY '{tenants,devices,device_groups,device_group_members}'::text[] LOOP
+            CONTINUE WHEN rel = ANY (had);
+            EXECUTE format('ALTER TABLE @extschema@.%I ENABLE ROW LEVEL SECURITY', rel);
+            EXECUTE format(
+                'CREATE POLICY %I ON @extschema@.%I '
+                'USING (tenant_id = current_setting(''app.tenant_id'', true)) '
+                'WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))',
+                rel || '_tenant_isolation', rel);
+        END LOOP;
+    END IF;
+
+    -- ---- migration 077 -----------------------------------------
+    CREATE TABLE IF NOT EXISTS @extschema@.jobs (
+        job_id          TEXT        NOT NULL,
+        tenant_id       TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
+
+        -- Document
+        document_type   TEXT        NOT NULL,           -- required "type" field
+        document_params JSONB       NOT NULL DEFAULT '{}',  -- freeform params
+
+        -- Target (one of these is set)
+        target_device_id  TEXT,     -- single device
+        target_group_id   TEXT,     -- device group (snapshot at creation)
+        target_all        BOOLEAN   NOT NULL DEFAULT FALSE,  -- all devices in tenant
+
+        -- Lifecycle
+        status          TEXT        NOT NULL DEFAULT 'IN_PROGRESS'
+                        CHECK (status IN ('IN_PROGRESS','COMPLETED','CANCELED','DELETION_IN_PROGRESS')),
+
+        -- TTL
+        expires_at      TIMESTAMPTZ,
+
+        -- Audit
+        created_by      TEXT,       -- operator user_id
+        created_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+        updated_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+
+        PRIMARY KEY (tenant_id, job_id),
+
+        -- Exactly one target must be set
+        CONSTRAINT jobs_target_check CHECK (
+            (target_device_id IS NOT NULL)::INT +
+            (target_group_id  IS NOT NULL)::INT +
+            (target_all = TRUE)::INT = 1
+        )
+    );
+
+    CREATE TABLE IF NOT EXISTS @extschema@.job_executions (
+        job_id          TEXT        NOT NULL,
+        tenant_id       TEXT        NOT NULL,
+        device_id       TEXT        NOT NULL,
+
+        -- Lifecycle
+        status          TEXT        NOT NULL DEFAULT 'QUEUED'
+                        CHECK (status IN (
+                            'QUEUED','IN_PROGRESS','SUCCEEDED',
+                            'FAILED','TIMED_OUT','REJECTED'
+                        )),
+
+        -- Device-reported outcome
+        status_details  JSONB,      -- device can report error messages, progress, etc.
+
+        -- Execution version (monotonically increasing per execution, for optimistic lock)
+        execution_number BIGINT     NOT NULL DEFAULT 1,
+
+        -- Timestamps
+        queued_at       TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+        started_at      TIMESTAMPTZ,
+        last_updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+
+        PRIMARY KEY (tenant_id, job_id, device_id),
+        FOREIGN KEY (tenant_id, job_id) REFERENCES @extschema@.jobs (tenant_id, job_id) ON DELETE CASCADE
+    );
+
+    -- Columns: as the migration has them, and no other one that an INSERT has to give.
+    SELECT CASE
+             WHEN a.attname IS NULL THEN format('column "%s" of table "%s" is missing', w.col, w.tab)
+             WHEN w.col IS NULL THEN format('column "%s" of table "%s" is not in the migration and must be given a value', a.attname, c.relname)
+             WHEN format_type(a.atttypid, a.atttypmod) <> w.typ
+               THEN format('column "%s" of table "%s" has type %s, not %s', w.col, w.tab, format_type(a.atttypid, a.atttypmod), w.typ)
+             WHEN a.attnotnull <> w.mandatory
+               THEN format('column "%s" of table "%s" is %s', w.col, w.tab, CASE WHEN w.mandatory THEN 'nullable' ELSE 'not nullable' END)
+             ELSE format('column "%s" of table "%s" has default %s, not %s', w.col, w.tab,
+                    COALESCE(pg_get_expr(d.adbin, d.adrelid), 'none'), COALESCE(w.def, 'none'))
+           END
+      INTO difference
+      FROM (VALUES
+            ('jobs', 'job_id', 'text', true, NULL),
+            ('jobs', 'tenant_id', 'text', true, NULL),
+            ('jobs', 'document_type', 'text', true, NULL),
+            ('jobs', 'document_params', 'jsonb', true, '''{}''::jsonb'),
+            ('jobs', 'target_device_id', 'text', false, NULL),
+            ('jobs', 'target_group_id', 'text', false, NULL),
+            ('jobs', 'target_all', 'boolean', true, 'false'),
+            ('jobs', 'status', 'text', true, '''IN_PROGRESS''::text'),
+            ('jobs', 'expires_at', 'timestamp with time zone', false, NULL),
+            ('jobs', 'created_by', 'text', false, NULL),
+            ('jobs', 'created_at', 'timestamp with time zone', true, 'now()'),
+            ('jobs', 'updated_at', 'timestamp with time zone', true, 'now()'),
+            ('job_executions', 'job_id', 'text', true, NULL),
+            ('job_executions', 'tenant_id', 'text', true, NULL),
+            ('job_executions', 'device_id', 'text', true, NULL),
+            ('job_executions', 'status', 'text', true, '''QUEUED''::text'),
+            ('job_executions', 'status_details', 'jsonb', false, NULL),
+            ('job_executions', 'execution_number', 'bigint', true, '1'),
+            ('job_executions', 'queued_at', 'timestamp with time zone', true, 'now()'),
+            ('job_executions', 'started_at', 'timestamp with time zone', false, NULL),
+            ('job_executions', 'last_updated_at', 'timestamp with time zone', true, 'now()')
+           ) AS w(tab, col, typ, mandatory, def)
+      FULL JOIN (pg_attribute a
+                 JOIN pg_class c ON c.oid = a.attrelid
+                  AND c.relnamespace = '@extschema@'::regnamespace
+                  AND c.relname = ANY ('{jobs,job_executions}')
+                  AND a.attnum > 0 AND NOT a.attisdropped)
+        ON c.relname::text = w.tab AND a.attname::text = w.col
+      LEFT JOIN pg_attrdef d
+        ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+     WHERE a.attname IS NULL
+        OR w.col IS NULL AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+        OR format_type(a.atttypid, a.atttypmod) <> w.typ
+        OR a.attnotnull <> w.mandatory
+        OR w.col IS NOT NULL AND COALESCE(pg_get_expr(d.adbin, d.adrelid), '')
+           <> COALESCE(w.def, '')
+     ORDER BY COALESCE(w.tab, c.relname) DESC, a.attnum
+     LIMIT 1;
+    IF difference IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
+            MESSAGE = 'a table that is already there contradicts migration 077',
+            DETAIL = upper(left(difference, 1)) || substr(difference, 2) || '.',
+            HINT = 'Alter the table to the definition of the migration, or create the extension in another schema.';
+    END IF;
+
+    -- Constraints: what is missing is added; one of that name with another meaning, or
+    -- a second primary key, is a contradiction.
+    FOR want IN SELECT * FROM (VALUES
+        ('jobs', 'jobs_pkey', 'p', 'PRIMARY KEY (tenant_id, job_id)'),
+        ('jobs', 'jobs_tenant_id_fkey', 'f', 'FOREIGN KEY (tenant_id) REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE'),
+        ('jobs', 'jobs_status_check', 'c', 'CHECK ((status = ANY (ARRAY[''IN_PROGRESS''::text, ''COMPLETED''::text, ''CANCELED''::text, ''DELETION_IN_PROGRESS''::text])))'),
+        ('jobs', 'jobs_target_check', 'c', 'CHECK ((((((target_device_id IS NOT NULL))::integer + ((target_group_id IS NOT NULL))::integer) + ((target_all = true))::integer) = 1))'),
+        ('job_executions', 'job_executions_pkey', 'p', 'PRIMARY KEY (tenant_id, job_id, device_id)'),
+        ('job_executions', 'job_executions_tenant_id_job_id_fkey', 'f', 'FOREIGN KEY (tenant_id, job_id) REFERENCES @extschema@.jobs(tenant_id, job_id) ON DELETE CASCADE'),
+        ('job_executions', 'job_executions_status_check', 'c', 'CHECK ((status = ANY (ARRAY[''QUEUED''::text, ''IN_PROGRESS''::text, ''SUCCEEDED''::text, ''FAILED''::text, ''TIMED_OUT''::text, ''REJECTED''::text])))')
+        ) AS v(tab, con, typ, def)
+    LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+            WHERE c.relnamespace = '@extschema@'::regnamespace
+              AND c.relname::text = want.tab
+              AND replace(pg_get_constraintdef(k.oid), ' @extschema@.', ' ')
+                  = replace(want.def, ' @extschema@.', ' '));
+        SELECT format('Constraint "%s" of table "%s" is %s, not %s.', k.conname, want.tab,
+                   pg_get_constraintdef(k.oid), want.def)
+          INTO difference
+          FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+         WHERE c.relnamespace = '@extschema@'::regnamespace
+           AND c.relname::text = want.tab
+           AND (k.conname::text = want.con
+                OR k.contype::text = want.typ AND want.typ = 'p')
+         LIMIT 1;
+        IF difference IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
+                MESSAGE = 'a table that is already there contradicts migration 077',
+                DETAIL = difference,
+                HINT = 'Alter the table to the definition of the migration, or create the extension in another schema.';
+        END IF;
+        EXECUTE format('ALTER TABLE @extschema@.%I ADD CONSTRAINT %I %s', want.tab, want.con, want.def);
+    END LOOP;
+
+    -- Indexes, by their own statements.
+    FOR want IN SELECT * FROM (VALUES
+        ('idx_jobs_tenant_status', 'jobs', 'USING btree (tenant_id, status)'),
+        ('idx_jobs_expires_at', 'jobs', 'USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ''IN_PROGRESS''::text))'),
+        ('idx_job_executions_device_queued', 'job_executions', 'USING btree (tenant_id, device_id, status) WHERE (status = ANY (ARRAY[''QUEUED''::text, ''IN_PROGRESS''::text]))'),
+        ('idx_job_executions_job_id', 'job_executions', 'USING btree (tenant_id, job_id)')
+        ) AS v(idx, tab, def)
+    LOOP
+        SELECT format('Index "%s" is "%s".', c.relname, COALESCE(pg_get_indexdef(c.oid), 'no index'))
+          INTO difference
+          FROM pg_class c
+         WHERE c.relnamespace = '@extschema@'::regnamespace
+           AND c.relname::text = want.idx
+           AND strpos(COALESCE(pg_get_indexdef(c.oid), ''),
+                   format('.%I %s', want.tab, want.def)) = 0;
+        IF difference IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
+                MESSAGE = 'a table that is already there contradicts migration 077',
+                DETAIL = difference,
+                HINT = format('The migration has it %s; drop or rename it.', want.def);
+        END IF;
+        IF want.idx <> ALL (had) THEN
+            EXECUTE format('CREATE INDEX %I ON @extschema@.%I %s', want.idx, want.tab, want.def);
+        END IF;
+    END LOOP;
+
+    -- Row security.  A policy of that name is the operator's own affair once it exists.
+    FOREACH rel IN ARRAY '{jobs,job_executions}'::text[] LOOP
+        EXECUTE format('ALTER TABLE @extschema@.%I ENABLE ROW LEVEL SECURITY', rel);
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+            WHERE c.relnamespace = '@extschema@'::regnamespace
+              AND c.relname::text = rel
+              AND p.polname::text = rel || '_tenant_isolation');
+        EXECUTE format(
+            'CREATE POLICY %I ON @extschema@.%I '
+            'USING (tenant_id = current_setting(''app.tenant_id'', true)) '
+            'WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))',
+            rel || '_tenant_isolation', rel);
+    END LOOP;
+    -- ---- end of migration 077 ----------------------------------
+
+    -- The guards; they go with the extension, while the tables stay.
+    DROP TRIGGER IF EXISTS iot_jobs_guard ON @extschema@.jobs;
+    CREATE TRIGGER iot_jobs_guard BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.jobs
+        FOR EACH ROW EXECUTE FUNCTION @extschema@.iot_jobs_guard_job();
+    ALTER TRIGGER iot_jobs_guard ON @extschema@.jobs DEPENDS ON EXTENSION iot_jobs;
+
+    DROP TRIGGER IF EXISTS iot_jobs_cascade_cancel ON @extschema@.jobs;
+    CREATE TRIGGER iot_jobs_cascade_cancel AFTER UPDATE ON @extschema@.jobs
+        FOR EACH ROW WHEN (NEW.status = 'CANCELED' AND OLD.status <> 'CANCELED')
+        EXECUTE FUNCTION @extschema@.iot_jobs_cascade_cancel();
+    ALTER TRIGGER iot_jobs_cascade_cancel ON @extschema@.jobs DEPENDS ON EXTENSION iot_jobs;
+
+    DROP TRIGGER IF EXISTS iot_jobs_guard ON @extschema@.job_executions;
+    CREATE TRIGGER iot_jobs_guard BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.job_executions
+        FOR EACH ROW EXECUTE FUNCTION @extschema@.iot_jobs_guard_execution();
+    ALTER TRIGGER iot_jobs_guard ON @extschema@.job_executions DEPENDS ON EXTENSION iot_jobs;
+
+    -- Which relations list the devices: one row, chosen here if the choice is plain.
+    CREATE TABLE IF NOT EXISTS @extschema@.iot_jobs_fleet (
+        id            BOOLEAN  NOT NULL PRIMARY KEY DEFAULT true CHECK (id),
+        devices       REGCLASS NOT NULL,
+        group_members REGCLASS
+    );
+    IF NOT EXISTS (SELECT FROM @extschema@.iot_jobs_fleet) THEN
+        INSERT INTO @extschema@.iot_jobs_fleet (devices, group_members)
+        SELECT d.oid, (
+                   SELECT g.oid FROM pg_class g
+                   WHERE g.relnamespace = '@extschema@'::regnamespace
+                     AND g.relname::text = 'device_group_members'
+                     AND 3 = (
+                         SELECT count(*) FROM pg_attribute a
+                         WHERE a.attrelid = g.oid AND NOT a.attisdropped
+                           AND a.attname = ANY ('{tenant_id,group_id,device_id}')
+                           AND a.atttypid = ANY ('{text,varchar}'::regtype[])))
+          FROM unnest('{devices,device_registry,device_state}'::text[]) WITH ORDINALITY n(name, rank)
+          JOIN pg_class d ON d.relname::text = n.name
+           AND d.relnamespace = '@extschema@'::regnamespace
+           AND 2 = (
+                   SELECT count(*) FROM pg_attribute a
+                   WHERE a.attrelid = d.oid AND NOT a.attisdropped
+                     AND a.attname = ANY ('{tenant_id,device_id}')
+                     AND a.atttypid = ANY ('{text,varchar}'::regtype[]))
+         ORDER BY n.rank
+         LIMIT 1;
+    END IF;
+    GRANT SELECT ON @extschema@.iot_jobs_fleet TO PUBLIC;
+
+    -- Code belongs to the extension, data belongs to the database.
+    FOREACH rel IN ARRAY '{tenants,devices,device_groups,device_group_members,jobs,job_executions,iot_jobs_fleet}'::text[] LOOP
+        CONTINUE WHEN rel = ANY (had)
+            OR to_regclass(format('@extschema@.%I', rel)) IS NULL;
+        EXECUTE format('ALTER EXTENSION iot_jobs DROP TABLE @extschema@.%I', rel);
+    END LOOP;
+END
+$install$;
+
+-- An adopted table may hold jobs that are due or done.
+SELECT @extschema@.wake_job_worker();

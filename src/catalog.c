@@ -1,0 +1,166 @@
+/*
+ * catalog.c
+ *		Where the extension lives in this database, and as whom its tables are
+ *		touched.
+ *
+ * No file assumes the name of the schema.  A function of the extension finds it
+ * as its own namespace (the extension is not relocatable, so its tables were
+ * created beside its functions); a worker finds it in pg_extension.
+ */
+#include "postgres.h"
+
+#include "catalog.h"
+#include "compat.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+/* the schema now in use; the name is re-read at each entry, since it can be renamed */
+static Oid	schema_oid = InvalidOid;
+static char schema_name[NAMEDATALEN];
+static char schema_quoted[2 * NAMEDATALEN + 3];
+
+static bool
+use_schema(Oid namespace)
+{
+	char	   *name = get_namespace_name(namespace);
+
+	if (name == NULL)
+		return false;
+	if (namespace != schema_oid || strcmp(name, schema_name) != 0)
+	{
+		strlcpy(schema_name, name, sizeof(schema_name));
+		strlcpy(schema_quoted, quote_identifier(name), sizeof(schema_quoted));
+		schema_oid = namespace;
+	}
+	pfree(name);
+	return true;
+}
+
+const char *
+ij_catalog_schema(void)
+{
+	Assert(OidIsValid(schema_oid));
+	return schema_quoted;
+}
+
+void
+ij_catalog_use(FunctionCallInfo fcinfo)
+{
+	Oid			function = fcinfo->flinfo->fn_oid;
+
+	if (!use_schema(get_func_namespace(function)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", function)));
+}
+
+/*
+ * The schema an extension was created in.  There is no cache for pg_extension on
+ * every supported version, so read the catalog.
+ */
+static Oid
+extension_namespace(Oid extension)
+{
+	Oid			result = InvalidOid;
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		result = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+/*
+ * Lock first, then look again: an extension that was dropped while we waited for
+ * the lock is not there.
+ */
+bool
+ij_catalog_find(void)
+{
+	Oid			extension = get_extension_oid("iot_jobs", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	if (get_extension_oid("iot_jobs", true) != extension ||
+		!use_schema(extension_namespace(extension)))
+		return false;
+	return OidIsValid(get_relname_relid("jobs", schema_oid)) &&
+		OidIsValid(get_relname_relid("job_executions", schema_oid));
+}
+
+static Oid
+table_oid(const char *name)
+{
+	Oid			result = get_relname_relid(name, schema_oid);
+
+	if (!OidIsValid(result))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" of iot_jobs does not exist", name),
+				 errdetail("It is expected in the schema of the extension, \"%s\".", schema_name),
+				 errhint("Restore it, or run DROP EXTENSION iot_jobs and CREATE EXTENSION iot_jobs, which creates what is missing.")));
+	return result;
+}
+
+Oid
+ij_catalog_jobs(void)
+{
+	return table_oid("jobs");
+}
+
+Oid
+ij_catalog_executions(void)
+{
+	return table_oid("job_executions");
+}
+
+/*
+ * As foreign key checks do: the invariants hold for rows that the caller's row
+ * security hides, too.  SECURITY_RESTRICTED_OPERATION keeps what a trigger of the
+ * table might try from outliving the statement.
+ */
+void
+ij_catalog_become_owner(IjIdentity *saved)
+{
+	Oid			jobs = ij_catalog_jobs();
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(jobs));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", jobs);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+
+	GetUserIdAndSecContext(&saved->user, &saved->context);
+	SetUserIdAndSecContext(owner,
+						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+}
+
+void
+ij_catalog_become_again(const IjIdentity *saved)
+{
+	SetUserIdAndSecContext(saved->user, saved->context);
+}

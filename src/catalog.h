@@ -1,0 +1,41 @@
+/*
+ * catalog.h
+ *		Where the extension lives in this database.
+ */
+#ifndef IJ_CATALOG_H
+#define IJ_CATALOG_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+/* the schema of the extension, quoted for use in SQL; valid until the next ij_catalog_use/find */
+extern const char *ij_catalog_schema(void);
+
+/* enter a function of the extension: its own schema is the schema of the tables */
+extern void ij_catalog_use(FunctionCallInfo fcinfo);
+
+/*
+ * The same from a worker, which was not called by a function.  Takes a lock that
+ * keeps the extension from being dropped until the end of the transaction.  False
+ * if the extension, or one of its tables, is not there.
+ */
+extern bool ij_catalog_find(void);
+
+extern Oid	ij_catalog_jobs(void);	/* OID of the table jobs; ERROR 42P01 if there is none */
+extern Oid	ij_catalog_executions(void);
+
+/*
+ * Act as the owner of the jobs table, restricted, and bound by no policy, as a
+ * foreign key check does.  An error in between is undone by the abort.
+ */
+typedef struct IjIdentity
+{
+	Oid			user;
+	int			context;
+} IjIdentity;
+
+extern void ij_catalog_become_owner(IjIdentity *saved);
+extern void ij_catalog_become_again(const IjIdentity *saved);
+
+#endif							/* IJ_CATALOG_H */

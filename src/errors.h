@@ -1,0 +1,38 @@
+/*
+ * errors.h
+ *		The SQLSTATEs of iot_jobs and the only functions that raise them.
+ */
+#ifndef IJ_ERRORS_H
+#define IJ_ERRORS_H
+
+#include "iot_jobs.h"
+
+#include "utils/elog.h"
+
+#define IJ_ERRCODE_NOT_FOUND			MAKE_SQLSTATE('I','J','0','0','1')
+#define IJ_ERRCODE_STEP_NOT_ALLOWED		MAKE_SQLSTATE('I','J','0','0','2')
+#define IJ_ERRCODE_NUMBER_MISMATCH		MAKE_SQLSTATE('I','J','0','0','3')
+#define IJ_ERRCODE_NO_TARGET			MAKE_SQLSTATE('I','J','0','0','4')
+
+extern void ij_error_job_not_found(const text *tenant_id, const text *job_id) pg_attribute_noreturn();
+extern void ij_error_execution_not_found(const text *tenant_id, const text *job_id,
+										 const text *device_id) pg_attribute_noreturn();
+
+/* IJ002 and IJ003 carry the current state as JSON in DETAIL */
+extern void ij_error_job_step(const IjJob *job, const char *wanted, const char *hint) pg_attribute_noreturn();
+extern void ij_error_job_not_in_progress(const IjJob *job) pg_attribute_noreturn();
+extern void ij_error_execution_step(const IjExecution *execution, const char *wanted,
+									const char *hint) pg_attribute_noreturn();
+extern void ij_error_execution_number(const IjExecution *execution, int64 expected) pg_attribute_noreturn();
+extern void ij_error_no_devices(const char *what, const text *id) pg_attribute_noreturn();
+extern void ij_error_job_exists(const text *tenant_id, const text *job_id) pg_attribute_noreturn();
+
+/* 22023; all three are whole strings already made, hint may be NULL */
+extern void ij_error_bad_argument(const char *message, const char *detail, const char *hint) pg_attribute_noreturn();
+extern void ij_error_null_argument(const char *argument) pg_attribute_noreturn();
+
+/* the current state as one line of JSON, as DETAIL carries it */
+extern char *ij_execution_state_json(const IjExecution *execution);
+extern char *ij_job_state_json(const IjJob *job);
+
+#endif							/* IJ_ERRORS_H */

@@ -1,0 +1,331 @@
+/*
+ * executions.c
+ *		Claim, report, cancel and delete executions.
+ *
+ * A claim locks nothing but the execution it takes, passing over what anybody else
+ * has locked.  A report or a cancellation of one execution waits for that row and
+ * for nothing else.  What locks many executions locks them in device order.
+ *
+ * Whether a step is legal is asked of state.c beforehand and put into the WHERE
+ * clause of the update, so that the check and the change are one; only when the
+ * update hits no row does a second look find out why.
+ */
+#include "postgres.h"
+
+#include "executions.h"
+
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "utils/builtins.h"
+
+#include "errors.h"
+#include "shmem.h"
+#include "state.h"
+#include "store.h"
+
+/* executions rejected by one statement; bounds its memory, not the transaction */
+#define REJECT_BATCH	1000
+
+/* devices that one statement of a tenant-wide claim looks at */
+#define CLAIM_DEVICES	1000
+
+/* the set of statuses from which this actor may go to that status */
+static int
+statuses_before(IjExecStatus to, int by)
+{
+	int			result = 0;
+
+	for (int from = 0; from < IJ_EXEC_STATUSES; from++)
+	{
+		if (ij_exec_step_allowed((IjExecStatus) from, to, by))
+			result |= IJ_STATUS_BIT(from);
+	}
+	return result;
+}
+
+Jsonb *
+ij_reason(const text *reason, const char *otherwise)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	key.type = jbvString;
+	key.val.string.val = "reason";
+	key.val.string.len = strlen("reason");
+	value.type = jbvString;
+	value.val.string.val = reason ? text_to_cstring(reason) : pstrdup(otherwise);
+	value.val.string.len = strlen(value.val.string.val);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* ------------------------------------------------------------------------
+ * Claim
+ * ------------------------------------------------------------------------
+ */
+
+bool
+ij_execution_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
+						IjExecutionDocument *document)
+{
+	return ij_store_resume(tenant_id, device_id, document) ||
+		ij_store_claim_next(tenant_id, device_id, status_details, document);
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+	const text *left = DatumGetTextPP(*(const Datum *) a);
+	const text *right = DatumGetTextPP(*(const Datum *) b);
+	int			left_len = VARSIZE_ANY_EXHDR(left);
+	int			right_len = VARSIZE_ANY_EXHDR(right);
+	int			result = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_len, right_len));
+
+	return result != 0 ? result : left_len - right_len;
+}
+
+/* Sort, and drop duplicates; the order is only ours. */
+static int
+unique_texts(Datum *texts, int count)
+{
+	int			kept = 0;
+
+	qsort(texts, count, sizeof(Datum), compare_texts);
+	for (int i = 0; i < count; i++)
+	{
+		if (i == 0 || compare_texts(&texts[i], &texts[kept - 1]) != 0)
+			texts[kept++] = texts[i];
+	}
+	return kept;
+}
+
+/*
+ * Rounds: one execution for each device, then a second for those that had one,
+ * until there is no room or nothing left.  A batch too small for all devices begins
+ * anywhere among them, so that over many calls none is starved.
+ */
+static List *
+claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
+{
+	List	   *result = NIL;
+	Datum	   *given;
+	Datum	   *devices;
+	int			count;
+	int			start = 0;
+
+	deconstruct_array(device_ids, TEXTOID, -1, false, TYPALIGN_INT, &given, NULL, &count);
+	count = unique_texts(given, count);
+	devices = palloc(Max(count, 1) * sizeof(Datum));
+	if (count > max)
+		start = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
+	for (int i = 0; i < count; i++)
+		devices[i] = given[(start + i) % count];
+
+	while (count > 0 && list_length(result) < max)
+	{
+		List	   *round;
+		ListCell   *cell;
+
+		round = ij_store_claim_one_each(tenant_id,
+										construct_array(devices, count, TEXTOID, -1, false, TYPALIGN_INT),
+										max - list_length(result));
+		count = 0;
+		foreach(cell, round)
+		{
+			IjExecutionDocument *claimed = lfirst(cell);
+
+			devices[count++] = PointerGetDatum(claimed->execution.device_id);
+		}
+		result = list_concat(result, round);
+	}
+	return result;
+}
+
+/*
+ * Walk the devices that have something QUEUED in the order of the device index,
+ * round and round, one execution of each in turn, from where the last tenant-wide
+ * claim stopped.  The mark is shared and only a hint: losing it, or two claims that
+ * start at the same place, costs fairness for one call and nothing else.
+ */
+static List *
+claim_for_tenant(const text *tenant_id, int max)
+{
+	List	   *result = NIL;
+	text	   *from = ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
+	bool		whole_lap = (from == NULL);
+	int			lap_start = 0;
+
+	while (list_length(result) < max)
+	{
+		int			room = max - list_length(result);
+		ArrayType  *device_ids = ij_store_devices_with_queued(tenant_id, from, Min(room, CLAIM_DEVICES));
+		Datum	   *devices;
+		int			count;
+
+		if (device_ids == NULL)
+		{
+			/* the end of the index: go on from its beginning, unless a whole lap gave nothing */
+			if (whole_lap && list_length(result) == lap_start)
+				break;
+			from = NULL;
+			whole_lap = true;
+			lap_start = list_length(result);
+			continue;
+		}
+		result = list_concat(result, ij_store_claim_one_each(tenant_id, device_ids, room));
+		deconstruct_array(device_ids, TEXTOID, -1, false, TYPALIGN_INT, &devices, NULL, &count);
+		from = DatumGetTextPP(devices[count - 1]);
+	}
+	if (from != NULL)
+		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, from);
+	else
+		ij_hint_forget(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
+	return result;
+}
+
+List *
+ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids)
+{
+	return device_ids ? claim_for_devices(tenant_id, max, device_ids) : claim_for_tenant(tenant_id, max);
+}
+
+/* ------------------------------------------------------------------------
+ * Report
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Try a step; if it hits no row, say why.  A row that meets every condition of the
+ * update at the second look was changed in between by somebody else, so try again;
+ * one that meets them and still cannot be updated is kept from us by a policy.
+ */
+static IjOutcome
+change_execution(const IjExecutionChange *change, IjExecution *now)
+{
+	for (int attempt = 0; attempt < 3; attempt++)
+	{
+		if (ij_store_change_execution(change, now))
+			return IJ_OUTCOME_ACCEPTED;
+		if (!ij_store_get_execution(change->tenant_id, change->job_id, change->device_id, now))
+			return IJ_OUTCOME_NOT_FOUND;
+		if ((change->from & IJ_STATUS_BIT(now->status)) == 0)
+			return IJ_OUTCOME_STEP_NOT_ALLOWED;
+		if (change->expects && change->expected_number != now->execution_number)
+			return IJ_OUTCOME_NUMBER_MISMATCH;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("execution of job \"%s\" on device \"%s\" could not be updated",
+					text_to_cstring(change->job_id), text_to_cstring(change->device_id)),
+			 errdetail("A row security policy or a trigger of table job_executions hides the row from the update.")));
+}
+
+/* Devices repeat themselves on bad links: the same end told again is no news and no error. */
+static bool
+is_repeat(const IjReport *report, const IjExecution *now)
+{
+	if (ij_exec_is_open(now->status) || now->status != report->status)
+		return false;
+	if (report->status_details == NULL)
+		return true;
+	return now->status_details != NULL &&
+		compareJsonbContainers(&report->status_details->root, &now->status_details->root) == 0;
+}
+
+IjOutcome
+ij_execution_report(const IjReport *report, IjExecution *now)
+{
+	IjExecutionChange change = {0};
+	IjOutcome	outcome;
+
+	change.tenant_id = report->tenant_id;
+	change.job_id = report->job_id;
+	change.device_id = report->device_id;
+	change.from = statuses_before(report->status, IJ_BY_DEVICE);
+	change.to = report->status;
+	change.status_details = report->status_details;
+	change.expects = report->expects;
+	change.expected_number = report->expected_number;
+
+	outcome = change_execution(&change, now);
+	if (outcome == IJ_OUTCOME_STEP_NOT_ALLOWED && is_repeat(report, now))
+		return IJ_OUTCOME_ACCEPTED;
+	return outcome;
+}
+
+/* ------------------------------------------------------------------------
+ * Cancel and delete
+ * ------------------------------------------------------------------------
+ */
+
+void
+ij_execution_cancel(const text *tenant_id, const text *job_id, const text *device_id,
+					const text *reason, bool force, bool expects, int64 expected_number,
+					IjExecution *now)
+{
+	IjExecutionChange change = {0};
+
+	change.tenant_id = tenant_id;
+	change.job_id = job_id;
+	change.device_id = device_id;
+	change.from = statuses_before(IJ_EXEC_REJECTED, force ? IJ_BY_OPERATOR_FORCE : IJ_BY_OPERATOR);
+	change.to = IJ_EXEC_REJECTED;
+	change.status_details = ij_reason(reason, "execution_canceled");
+	change.expects = expects;
+	change.expected_number = expected_number;
+
+	switch (change_execution(&change, now))
+	{
+		case IJ_OUTCOME_ACCEPTED:
+			break;
+		case IJ_OUTCOME_NOT_FOUND:
+			ij_error_execution_not_found(tenant_id, job_id, device_id);
+		case IJ_OUTCOME_STEP_NOT_ALLOWED:
+			ij_error_execution_step(now, ij_exec_status_name(IJ_EXEC_REJECTED),
+									ij_exec_is_open(now->status) ? "Use force => true to cancel an execution that a device has started." : NULL);
+		case IJ_OUTCOME_NUMBER_MISMATCH:
+			ij_error_execution_number(now, expected_number);
+	}
+}
+
+/*
+ * Deleting is not a step: whatever is not IN_PROGRESS may go, and with force that
+ * too.
+ */
+void
+ij_execution_delete(const text *tenant_id, const text *job_id, const text *device_id,
+					bool force, IjExecution *was)
+{
+	int			statuses = (1 << IJ_EXEC_STATUSES) - 1;
+
+	if (!force)
+		statuses &= ~IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS);
+	if (ij_store_delete_execution(tenant_id, job_id, device_id, statuses, was))
+		return;
+	if (!ij_store_get_execution(tenant_id, job_id, device_id, was))
+		ij_error_execution_not_found(tenant_id, job_id, device_id);
+	ereport(ERROR,
+			(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
+			 errmsg("execution of job \"%s\" on device \"%s\" is %s and cannot be deleted",
+					text_to_cstring(job_id), text_to_cstring(device_id), ij_exec_status_name(was->status)),
+			 errdetail_internal("%s", ij_execution_state_json(was)),
+			 errhint("Use force => true to delete an execution that a device has started.")));
+}
+
+void
+ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason)
+{
+	Jsonb	   *details = ij_reason(reason, "job_canceled");
+	text	   *from = NULL;
+	int64		count;
+
+	do
+	{
+		count = ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
+										  IJ_LOCK_WAIT, REJECT_BATCH, &from);
+	} while (count == REJECT_BATCH);
+}

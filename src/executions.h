@@ -1,0 +1,59 @@
+/*
+ * executions.h
+ *		What devices, gateways and operators do with executions.
+ */
+#ifndef IJ_EXECUTIONS_H
+#define IJ_EXECUTIONS_H
+
+#include "iot_jobs.h"
+
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+
+/* what became of a report or a cancellation */
+typedef enum IjOutcome
+{
+	IJ_OUTCOME_ACCEPTED,
+	IJ_OUTCOME_NOT_FOUND,		/* IJ001 */
+	IJ_OUTCOME_STEP_NOT_ALLOWED,	/* IJ002 */
+	IJ_OUTCOME_NUMBER_MISMATCH	/* IJ003 */
+} IjOutcome;
+
+/* what a device says about one execution */
+typedef struct IjReport
+{
+	const text *tenant_id;
+	const text *job_id;
+	const text *device_id;
+	IjExecStatus status;
+	Jsonb	   *status_details; /* NULL: keep what is there */
+	bool		expects;
+	int64		expected_number;
+} IjReport;
+
+/*
+ * The execution a device has IN_PROGRESS, else its oldest QUEUED one, which becomes
+ * IN_PROGRESS; false if there is nothing to do.
+ */
+extern bool ij_execution_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
+									IjExecutionDocument *document);
+
+/* claim up to max executions for these devices, or for any (device_ids NULL); List of IjExecutionDocument * */
+extern List *ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids);
+
+/* never throws for what the report says; *now is the state after it, unless not found */
+extern IjOutcome ij_execution_report(const IjReport *report, IjExecution *now);
+
+extern void ij_execution_cancel(const text *tenant_id, const text *job_id, const text *device_id,
+								const text *reason, bool force, bool expects, int64 expected_number,
+								IjExecution *now);
+extern void ij_execution_delete(const text *tenant_id, const text *job_id, const text *device_id,
+								bool force, IjExecution *was);
+
+/* reject all executions of a job that have one of these statuses; reason NULL: the default one */
+extern void ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason);
+
+/* {"reason": "..."} */
+extern Jsonb *ij_reason(const text *reason, const char *otherwise);
+
+#endif							/* IJ_EXECUTIONS_H */

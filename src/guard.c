@@ -1,0 +1,524 @@
+/*
+ * guard.c
+ *		The triggers that make every writer obey the state machines.
+ *
+ * An application may write to jobs and job_executions with plain INSERT and
+ * UPDATE; what reaches a row passes here first.  An illegal step is refused, a
+ * legal one is completed (execution_number, started_at, the time columns), and
+ * the transaction remembers what it has to tell the worker.  DELETE is never
+ * hindered.
+ *
+ * Lock: an execution can only be added, or moved, under a job that is IN_PROGRESS,
+ * and the job row is held FOR NO KEY UPDATE until the end of the transaction that
+ * adds it.  The foreign key alone holds it FOR KEY SHARE, which lets a cancel pass
+ * between the check and the commit and leaves a QUEUED execution in a CANCELED
+ * job.  So the order is job, then executions; a status change of an execution
+ * takes no lock on its job at all.
+ *
+ * The checks read as the owner of the tables, as foreign key checks do: the
+ * invariants do not depend on what the writer's row security lets it see.
+ */
+#include "postgres.h"
+
+#include "guard.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "errors.h"
+#include "executions.h"
+#include "launcher.h"
+#include "shmem.h"
+#include "store.h"
+#include "tell.h"
+
+PG_FUNCTION_INFO_V1(iot_jobs_guard_job);
+PG_FUNCTION_INFO_V1(iot_jobs_guard_execution);
+PG_FUNCTION_INFO_V1(iot_jobs_cascade_cancel);
+
+/*
+ * The job under which this (sub)transaction added an execution last: it is locked
+ * and known to be IN_PROGRESS, so that the next row of a fan-out costs nothing.
+ * Valid for one subtransaction only, since a rollback to a savepoint gives the lock
+ * back.  The copies live in TopTransactionContext.
+ */
+static struct
+{
+	LocalTransactionId transaction;
+	SubTransactionId subtransaction;
+	text	   *tenant_id;
+	text	   *job_id;
+}			held_job;
+
+static bool trusted = false;
+
+bool
+ij_guard_trust(bool trust)
+{
+	bool		old = trusted;
+
+	trusted = trust;
+	return old;
+}
+
+static bool
+same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* ------------------------------------------------------------------------
+ * Reading and changing the row of a trigger
+ * ------------------------------------------------------------------------
+ */
+
+/* one row version, and the columns that the guard puts into it */
+typedef struct GuardRow
+{
+	Relation	rel;
+	HeapTuple	tuple;
+	int			changes;
+	int			columns[4];
+	Datum		values[4];
+	bool		nulls[4];
+} GuardRow;
+
+static int
+column_number(Relation rel, const char *name)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
+			return i + 1;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel)),
+			 errhint("The table must have the columns of migration 077.")));
+}
+
+static Datum
+get_column(const GuardRow *row, const char *name, bool *isnull)
+{
+	return heap_getattr(row->tuple, column_number(row->rel, name), RelationGetDescr(row->rel), isnull);
+}
+
+static text *
+get_text(const GuardRow *row, const char *name)
+{
+	bool		isnull;
+	Datum		value = get_column(row, name, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+static int64
+get_int8(const GuardRow *row, const char *name)
+{
+	bool		isnull;
+	Datum		value = get_column(row, name, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/* a missing time is earlier than any other */
+static TimestampTz
+get_timestamp(const GuardRow *row, const char *name)
+{
+	bool		isnull;
+	Datum		value = get_column(row, name, &isnull);
+
+	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+}
+
+static void
+put_column(GuardRow *row, const char *name, Datum value, bool isnull)
+{
+	Assert(row->changes < lengthof(row->columns));
+	row->columns[row->changes] = column_number(row->rel, name);
+	row->values[row->changes] = value;
+	row->nulls[row->changes++] = isnull;
+}
+
+/* the row to store: the one the writer gave, with our columns in it */
+static HeapTuple
+finished(GuardRow *row)
+{
+	if (row->changes == 0)
+		return row->tuple;
+	return heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->rel), row->changes,
+									 row->columns, row->values, row->nulls);
+}
+
+static void
+refuse_empty_id(const GuardRow *row, const char *column)
+{
+	text	   *value = get_text(row, column);
+
+	if (value != NULL && VARSIZE_ANY_EXHDR(value) == 0)
+		ij_error_bad_argument(psprintf("column \"%s\" must not be empty", column),
+							  "An empty tenant setting must never match a row.", NULL);
+}
+
+/* has this column another value in the new row?  bytewise, which is all we need */
+static bool
+column_changed(const GuardRow *old, const GuardRow *new, const char *name)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		old_value = get_column(old, name, &old_null);
+	Datum		new_value = get_column(new, name, &new_null);
+
+	if (old_null || new_null)
+		return old_null != new_null;
+	return !same_text(DatumGetTextPP(old_value), DatumGetTextPP(new_value));
+}
+
+static void
+check_protocol(FunctionCallInfo fcinfo, bool before)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event) ||
+		(before ? !TRIGGER_FIRED_BEFORE(trigdata->tg_event) : !TRIGGER_FIRED_AFTER(trigdata->tg_event)))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function must be called as a row trigger %s the change", before ? "before" : "after")));
+}
+
+/* ------------------------------------------------------------------------
+ * Executions
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Hold the job and see that executions may be added to it.  A job that is not
+ * there is left to the foreign key, which has the better message.
+ */
+static void
+require_open_job(const text *tenant_id, const text *job_id)
+{
+	IjIdentity	identity;
+	IjJob		job = {0};
+	bool		found;
+	MemoryContext old;
+
+	if (held_job.transaction == ij_my_local_transaction_id() &&
+		held_job.subtransaction == GetCurrentSubTransactionId() &&
+		same_text(held_job.tenant_id, tenant_id) && same_text(held_job.job_id, job_id))
+		return;
+
+	ij_catalog_become_owner(&identity);
+	found = ij_store_guard_lock_job(tenant_id, job_id, &job.status, &job.expires, &job.expires_at);
+	ij_catalog_become_again(&identity);
+	if (!found)
+		return;
+	if (job.status != IJ_JOB_IN_PROGRESS)
+		ereport(ERROR,
+				(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
+				 errmsg("job \"%s\" is %s and takes no more executions",
+						text_to_cstring(job_id), ij_job_status_name(job.status)),
+				 errdetail_internal("%s", ij_job_state_json(&job)),
+				 errhint("Create a new job.")));
+	if (job.expires)
+		ij_tell_deadline(job.expires_at);
+
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	held_job.tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
+	held_job.job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
+	held_job.transaction = ij_my_local_transaction_id();
+	held_job.subtransaction = GetCurrentSubTransactionId();
+	MemoryContextSwitchTo(old);
+}
+
+/* What an error about this row needs of it. */
+static IjExecution
+execution_of(const GuardRow *row, IjExecStatus status)
+{
+	IjExecution execution = {0};
+	bool		isnull;
+	Datum		details = get_column(row, "status_details", &isnull);
+
+	execution.tenant_id = get_text(row, "tenant_id");
+	execution.job_id = get_text(row, "job_id");
+	execution.device_id = get_text(row, "device_id");
+	execution.status = status;
+	execution.status_details = isnull ? NULL : DatumGetJsonbP(details);
+	execution.execution_number = get_int8(row, "execution_number");
+	return execution;
+}
+
+/* false: not one of ours, or null, which the constraints of the table refuse */
+static bool
+exec_status_of(const GuardRow *row, IjExecStatus *status)
+{
+	text	   *word = get_text(row, "status");
+
+	return word != NULL && ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), status);
+}
+
+static void
+guard_execution_insert(GuardRow *new)
+{
+	IjExecStatus status;
+
+	refuse_empty_id(new, "tenant_id");
+	refuse_empty_id(new, "job_id");
+	refuse_empty_id(new, "device_id");
+	if (!exec_status_of(new, &status) ||
+		get_text(new, "tenant_id") == NULL || get_text(new, "job_id") == NULL)
+		return;
+	if (status != IJ_EXEC_QUEUED)
+		ereport(ERROR,
+				(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
+				 errmsg("a new execution cannot be %s", ij_exec_status_name(status)),
+				 errhint("An execution starts as QUEUED.")));
+	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
+}
+
+static void
+guard_execution_update(const GuardRow *old, GuardRow *new)
+{
+	IjExecStatus from;
+	IjExecStatus to;
+	bool		step;
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz updated = get_timestamp(new, "last_updated_at");
+	int64		number = get_int8(new, "execution_number");
+
+	if (!exec_status_of(old, &from) || !exec_status_of(new, &to))
+		return;
+	step = (from != to);
+	if (step && !ij_exec_step_allowed(from, to, IJ_BY_ANYONE))
+	{
+		IjExecution execution = execution_of(old, from);
+
+		ij_error_execution_step(&execution, ij_exec_status_name(to),
+								ij_exec_is_open(from) ? NULL : "A finished execution never changes its status again.");
+	}
+
+	/* an open execution that is moved to another job is added there, and gone here */
+	if (column_changed(old, new, "tenant_id") || column_changed(old, new, "job_id"))
+	{
+		refuse_empty_id(new, "tenant_id");
+		if (ij_exec_is_open(to))
+			require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
+		ij_tell_ended(get_text(old, "tenant_id"), get_text(old, "job_id"), get_text(old, "device_id"));
+	}
+
+	if (!step && !column_changed(old, new, "status_details"))
+	{
+		/* the optimistic lock never goes back */
+		if (number < get_int8(old, "execution_number"))
+			put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number")), false);
+		return;
+	}
+
+	if (number <= get_int8(old, "execution_number"))
+		put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number") + 1), false);
+	if (updated < Max(now, get_timestamp(old, "last_updated_at")))
+	{
+		updated = Max(now, get_timestamp(old, "last_updated_at"));
+		put_column(new, "last_updated_at", TimestampTzGetDatum(updated), false);
+	}
+	if (ij_exec_is_started(to) && get_timestamp(new, "started_at") < get_timestamp(new, "queued_at"))
+		put_column(new, "started_at", TimestampTzGetDatum(updated), false);
+	if (step && !ij_exec_is_open(to))
+		ij_tell_ended(get_text(new, "tenant_id"), get_text(new, "job_id"), get_text(new, "device_id"));
+}
+
+Datum
+iot_jobs_guard_execution(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	GuardRow	old = {0};
+	GuardRow	new = {0};
+
+	check_protocol(fcinfo, true);
+	ij_catalog_use(fcinfo);
+	ij_launcher_ensure();
+
+	old.rel = new.rel = trigdata->tg_relation;
+	old.tuple = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+	{
+		new.tuple = trigdata->tg_trigtuple;
+		guard_execution_insert(&new);
+	}
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+	{
+		new.tuple = trigdata->tg_newtuple;
+		guard_execution_update(&old, &new);
+	}
+	else
+	{
+		ij_tell_ended(get_text(&old, "tenant_id"), get_text(&old, "job_id"), get_text(&old, "device_id"));
+		return PointerGetDatum(old.tuple);
+	}
+	return PointerGetDatum(finished(&new));
+}
+
+/* ------------------------------------------------------------------------
+ * Jobs
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+job_status_of(const GuardRow *row, IjJobStatus *status)
+{
+	text	   *word = get_text(row, "status");
+
+	return word != NULL && ij_job_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), status);
+}
+
+static void
+tell_deadline_of(const GuardRow *row)
+{
+	TimestampTz deadline = get_timestamp(row, "expires_at");
+
+	if (!TIMESTAMP_NOT_FINITE(deadline))
+		ij_tell_deadline(deadline);
+}
+
+static void
+guard_job_insert(GuardRow *new)
+{
+	IjJobStatus status;
+
+	refuse_empty_id(new, "tenant_id");
+	refuse_empty_id(new, "job_id");
+	if (!job_status_of(new, &status) ||
+		get_text(new, "tenant_id") == NULL || get_text(new, "job_id") == NULL)
+		return;
+	if (status != IJ_JOB_IN_PROGRESS)
+		ereport(ERROR,
+				(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
+				 errmsg("a new job cannot be %s", ij_job_status_name(status)),
+				 errhint("A job starts as IN_PROGRESS.")));
+	tell_deadline_of(new);
+
+	/* the witness of a former job of this name says nothing about this one */
+	if (ij_hint_get(IJ_HINT_WITNESS, get_text(new, "tenant_id"), get_text(new, "job_id")) != NULL)
+	{
+		ij_hint_forget(IJ_HINT_WITNESS, get_text(new, "tenant_id"), get_text(new, "job_id"));
+		ij_tell_visit(get_text(new, "tenant_id"), get_text(new, "job_id"));
+	}
+}
+
+static void
+guard_job_update(const GuardRow *old, GuardRow *new)
+{
+	IjJobStatus from;
+	IjJobStatus to;
+	bool		step;
+	bool		expiry_moved = get_timestamp(old, "expires_at") != get_timestamp(new, "expires_at");
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz updated = Max(now, get_timestamp(old, "updated_at"));
+
+	/* whatever we knew of a job may just have become wrong */
+	held_job.transaction = InvalidLocalTransactionId;
+
+	if (!job_status_of(old, &from) || !job_status_of(new, &to))
+		return;
+	step = (from != to);
+	if (step)
+	{
+		IjJob		job = {0};
+
+		job.job_id = get_text(old, "job_id");
+		job.status = from;
+		if (!ij_job_step_allowed(from, to, IJ_BY_ANYONE))
+			ij_error_job_step(&job, ij_job_status_name(to), NULL);
+		if (to == IJ_JOB_COMPLETED && !trusted)
+		{
+			IjIdentity	identity;
+			text	   *open;
+
+			ij_catalog_become_owner(&identity);
+			open = ij_store_guard_open_execution(get_text(old, "tenant_id"), job.job_id);
+			ij_catalog_become_again(&identity);
+			if (open != NULL)
+				ij_error_job_step(&job, ij_job_status_name(to),
+								  psprintf("The execution on device \"%s\" is still open.", text_to_cstring(open)));
+		}
+		if (to == IJ_JOB_DELETION_IN_PROGRESS)
+			ij_tell_visit(get_text(new, "tenant_id"), get_text(new, "job_id"));
+	}
+	if (expiry_moved)
+		tell_deadline_of(new);
+	if ((step || expiry_moved) && get_timestamp(new, "updated_at") < updated)
+		put_column(new, "updated_at", TimestampTzGetDatum(updated), false);
+}
+
+Datum
+iot_jobs_guard_job(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	GuardRow	old = {0};
+	GuardRow	new = {0};
+
+	check_protocol(fcinfo, true);
+	ij_catalog_use(fcinfo);
+	ij_launcher_ensure();
+
+	old.rel = new.rel = trigdata->tg_relation;
+	old.tuple = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+	{
+		new.tuple = trigdata->tg_trigtuple;
+		guard_job_insert(&new);
+	}
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+	{
+		new.tuple = trigdata->tg_newtuple;
+		guard_job_update(&old, &new);
+	}
+	else
+	{
+		held_job.transaction = InvalidLocalTransactionId;
+		return PointerGetDatum(old.tuple);
+	}
+	return PointerGetDatum(finished(&new));
+}
+
+/*
+ * A job became CANCELED by hand (cancel_job() is trusted to do it itself): no QUEUED
+ * execution may stay.  The job row is locked by the update that fired us.
+ */
+Datum
+iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	GuardRow	row = {0};
+	IjIdentity	identity;
+
+	check_protocol(fcinfo, false);
+	if (trusted)
+		return PointerGetDatum(NULL);
+	ij_catalog_use(fcinfo);
+
+	row.rel = trigdata->tg_relation;
+	row.tuple = trigdata->tg_newtuple;
+	ij_catalog_become_owner(&identity);
+	ij_executions_reject(get_text(&row, "tenant_id"), get_text(&row, "job_id"),
+						 IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
+	ij_catalog_become_again(&identity);
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,82 @@
+/*
+ * iot_jobs.h
+ *		The nouns that every file of the extension shares.
+ *
+ * A row that travels between the store (which reads and writes it) and a use
+ * case (which decides about it) is one of the structs below, whatever way it
+ * was read.  Pointers in them live in the memory context that was current when
+ * the store was called.
+ */
+#ifndef IOT_JOBS_H
+#define IOT_JOBS_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "state.h"
+
+/* longest id a caller may give, in characters; AWS allows 64 for a job and 128 for a thing */
+#define IJ_MAX_ID_CHARS				255
+
+/* longest document type, in characters; what the host's own API allows */
+#define IJ_MAX_DOCUMENT_TYPE_CHARS	100
+
+/* an expiry further away than this is a mistake, not a plan */
+#define IJ_MAX_EXPIRY_YEARS			10
+
+/* rows a page of a list may have; the limit of every AWS IoT Jobs list */
+#define IJ_MAX_PAGE_SIZE			250
+
+/* a row of jobs */
+typedef struct IjJob
+{
+	text	   *job_id;
+	text	   *tenant_id;
+	text	   *document_type;
+	Jsonb	   *document_params;
+	text	   *target_device_id;	/* NULL unless the target is a device */
+	text	   *target_group_id;	/* NULL unless the target is a group */
+	bool		target_all;
+	IjJobStatus status;
+	bool		expires;
+	TimestampTz expires_at;		/* valid if expires */
+	text	   *created_by;		/* may be NULL */
+	TimestampTz created_at;
+	TimestampTz updated_at;
+} IjJob;
+
+/* how many executions a job has, by status */
+typedef struct IjCounts
+{
+	int64		total;
+	int64		by_status[IJ_EXEC_STATUSES];
+} IjCounts;
+
+/* a row of job_executions */
+typedef struct IjExecution
+{
+	text	   *job_id;
+	text	   *tenant_id;
+	text	   *device_id;
+	IjExecStatus status;
+	Jsonb	   *status_details; /* may be NULL */
+	int64		execution_number;	/* the optimistic lock; AWS: versionNumber */
+	TimestampTz queued_at;
+	bool		started;
+	TimestampTz started_at;		/* valid if started */
+	TimestampTz last_updated_at;
+} IjExecution;
+
+/* an execution with the document of its job, as a device gets it */
+typedef struct IjExecutionDocument
+{
+	IjExecution execution;
+	text	   *document_type;
+	Jsonb	   *document_params;
+	bool		expires;
+	TimestampTz expires_at;		/* valid if expires */
+} IjExecutionDocument;
+
+#endif							/* IOT_JOBS_H */

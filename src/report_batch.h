@@ -1,0 +1,38 @@
+/*
+ * report_batch.h
+ *		A gateway's batch of reports: JSON in, one outcome for each out.
+ */
+#ifndef IJ_REPORT_BATCH_H
+#define IJ_REPORT_BATCH_H
+
+#include "executions.h"
+
+#define IJ_REPORT_OUTCOME_COLUMNS	8
+
+#define IJ_REPORTABLE_HINT \
+	"A device reports IN_PROGRESS, SUCCEEDED, FAILED or REJECTED."
+
+typedef struct IjBatchReport
+{
+	int			number;			/* place in the batch, from 1 */
+	text	   *job_id;			/* as far as it could be read */
+	text	   *device_id;
+	const char *complaint;		/* why it is malformed; NULL if it is not */
+	IjReport	report;			/* valid if there is no complaint */
+	IjOutcome	outcome;
+	bool		known;			/* is "now" valid? */
+	IjExecution now;
+} IjBatchReport;
+
+/* NULL, or why a device cannot report this status */
+extern const char *ij_report_parse_status(const text *word, IjExecStatus *status);
+
+/* 22023 if it is not an array of reports, or too long a one */
+extern IjBatchReport *ij_report_batch_read(const text *tenant_id, Jsonb *reports, int *count);
+
+extern void ij_report_batch_apply(IjBatchReport *reports, int count);
+
+/* the columns of job_execution_report_outcome */
+extern void ij_report_batch_values(const IjBatchReport *report, Datum *values, bool *nulls);
+
+#endif							/* IJ_REPORT_BATCH_H */

@@ -1,0 +1,201 @@
+/*
+ * rows.c
+ *		Between the rows of a result and the structs of iot_jobs.h.
+ *
+ * The order of the columns is that of the composite types job_description,
+ * job_execution_summary and job_execution, which the statements of store.c select
+ * in that order.  It is written down here and nowhere else in C.
+ */
+#include "postgres.h"
+
+#include "rows.h"
+
+#include "access/htup_details.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+static Datum
+column(HeapTuple tuple, TupleDesc desc, int number, bool *isnull)
+{
+	return heap_getattr(tuple, number, desc, isnull);
+}
+
+static text *
+text_column(HeapTuple tuple, TupleDesc desc, int number)
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, number, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+static Jsonb *
+jsonb_column(HeapTuple tuple, TupleDesc desc, int number)
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, number, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbPCopy(value);
+}
+
+static int64
+int8_column(HeapTuple tuple, TupleDesc desc, int number)
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, number, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+static bool
+timestamp_column(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result)
+{
+	bool		isnull;
+	Datum		value = column(tuple, desc, number, &isnull);
+
+	*result = isnull ? 0 : DatumGetTimestampTz(value);
+	return !isnull;
+}
+
+IjJobStatus
+ij_rows_job_status(const text *word)
+{
+	IjJobStatus status;
+
+	if (!ij_job_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &status))
+		elog(ERROR, "job has unknown status \"%s\"", text_to_cstring(word));
+	return status;
+}
+
+IjExecStatus
+ij_rows_exec_status(const text *word)
+{
+	IjExecStatus status;
+
+	if (!ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &status))
+		elog(ERROR, "execution has unknown status \"%s\"", text_to_cstring(word));
+	return status;
+}
+
+void
+ij_rows_read_job(HeapTuple tuple, TupleDesc desc, int first, IjJob *job)
+{
+	bool		isnull;
+
+	job->job_id = text_column(tuple, desc, first);
+	job->tenant_id = text_column(tuple, desc, first + 1);
+	job->document_type = text_column(tuple, desc, first + 2);
+	job->document_params = jsonb_column(tuple, desc, first + 3);
+	job->target_device_id = text_column(tuple, desc, first + 4);
+	job->target_group_id = text_column(tuple, desc, first + 5);
+	job->target_all = DatumGetBool(column(tuple, desc, first + 6, &isnull));
+	job->status = ij_rows_job_status(text_column(tuple, desc, first + 7));
+	job->expires = timestamp_column(tuple, desc, first + 8, &job->expires_at);
+	job->created_by = text_column(tuple, desc, first + 9);
+	timestamp_column(tuple, desc, first + 10, &job->created_at);
+	timestamp_column(tuple, desc, first + 11, &job->updated_at);
+}
+
+void
+ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, int first, IjCounts *counts)
+{
+	counts->total = int8_column(tuple, desc, first);
+	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
+		counts->by_status[i] = int8_column(tuple, desc, first + 1 + i);
+}
+
+void
+ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, int first, IjExecution *execution)
+{
+	execution->job_id = text_column(tuple, desc, first);
+	execution->tenant_id = text_column(tuple, desc, first + 1);
+	execution->device_id = text_column(tuple, desc, first + 2);
+	execution->status = ij_rows_exec_status(text_column(tuple, desc, first + 3));
+	execution->status_details = jsonb_column(tuple, desc, first + 4);
+	execution->execution_number = int8_column(tuple, desc, first + 5);
+	timestamp_column(tuple, desc, first + 6, &execution->queued_at);
+	execution->started = timestamp_column(tuple, desc, first + 7, &execution->started_at);
+	timestamp_column(tuple, desc, first + 8, &execution->last_updated_at);
+}
+
+void
+ij_rows_read_document(HeapTuple tuple, TupleDesc desc, int first, IjExecutionDocument *document)
+{
+	ij_rows_read_execution(tuple, desc, first, &document->execution);
+	first += IJ_EXECUTION_COLUMNS;
+	document->document_type = text_column(tuple, desc, first);
+	document->document_params = jsonb_column(tuple, desc, first + 1);
+	document->expires = timestamp_column(tuple, desc, first + 2, &document->expires_at);
+}
+
+static void
+pointer_value(const void *pointer, Datum *value, bool *isnull)
+{
+	*isnull = (pointer == NULL);
+	*value = PointerGetDatum(pointer);
+}
+
+static void
+timestamp_value(bool present, TimestampTz timestamp, Datum *value, bool *isnull)
+{
+	*isnull = !present;
+	*value = TimestampTzGetDatum(timestamp);
+}
+
+void
+ij_rows_job_values(const IjJob *job, Datum *values, bool *nulls)
+{
+	pointer_value(job->job_id, &values[0], &nulls[0]);
+	pointer_value(job->tenant_id, &values[1], &nulls[1]);
+	pointer_value(job->document_type, &values[2], &nulls[2]);
+	pointer_value(job->document_params, &values[3], &nulls[3]);
+	pointer_value(job->target_device_id, &values[4], &nulls[4]);
+	pointer_value(job->target_group_id, &values[5], &nulls[5]);
+	values[6] = BoolGetDatum(job->target_all);
+	nulls[6] = false;
+	values[7] = CStringGetTextDatum(ij_job_status_name(job->status));
+	nulls[7] = false;
+	timestamp_value(job->expires, job->expires_at, &values[8], &nulls[8]);
+	pointer_value(job->created_by, &values[9], &nulls[9]);
+	timestamp_value(true, job->created_at, &values[10], &nulls[10]);
+	timestamp_value(true, job->updated_at, &values[11], &nulls[11]);
+}
+
+void
+ij_rows_counts_values(const IjCounts *counts, Datum *values, bool *nulls)
+{
+	values[0] = Int64GetDatum(counts->total);
+	nulls[0] = false;
+	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
+	{
+		values[1 + i] = Int64GetDatum(counts->by_status[i]);
+		nulls[1 + i] = false;
+	}
+}
+
+void
+ij_rows_execution_values(const IjExecution *execution, Datum *values, bool *nulls)
+{
+	pointer_value(execution->job_id, &values[0], &nulls[0]);
+	pointer_value(execution->tenant_id, &values[1], &nulls[1]);
+	pointer_value(execution->device_id, &values[2], &nulls[2]);
+	values[3] = CStringGetTextDatum(ij_exec_status_name(execution->status));
+	nulls[3] = false;
+	pointer_value(execution->status_details, &values[4], &nulls[4]);
+	values[5] = Int64GetDatum(execution->execution_number);
+	nulls[5] = false;
+	timestamp_value(true, execution->queued_at, &values[6], &nulls[6]);
+	timestamp_value(execution->started, execution->started_at, &values[7], &nulls[7]);
+	timestamp_value(true, execution->last_updated_at, &values[8], &nulls[8]);
+}
+
+void
+ij_rows_document_values(const IjExecutionDocument *document, Datum *values, bool *nulls)
+{
+	ij_rows_execution_values(&document->execution, values, nulls);
+	values += IJ_EXECUTION_COLUMNS;
+	nulls += IJ_EXECUTION_COLUMNS;
+	pointer_value(document->document_type, &values[0], &nulls[0]);
+	pointer_value(document->document_params, &values[1], &nulls[1]);
+	timestamp_value(document->expires, document->expires_at, &values[2], &nulls[2]);
+}

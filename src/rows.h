@@ -1,0 +1,35 @@
+/*
+ * rows.h
+ *		Between the rows of a result and the structs of iot_jobs.h.
+ */
+#ifndef IJ_ROWS_H
+#define IJ_ROWS_H
+
+#include "iot_jobs.h"
+
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
+/* how many columns each struct takes in a result */
+#define IJ_JOB_COLUMNS			12
+#define IJ_COUNT_COLUMNS		7
+#define IJ_EXECUTION_COLUMNS	9
+#define IJ_DOCUMENT_COLUMNS		(IJ_EXECUTION_COLUMNS + 3)
+
+/* read the columns from number first on, copying into the current memory context */
+extern void ij_rows_read_job(HeapTuple tuple, TupleDesc desc, int first, IjJob *job);
+extern void ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, int first, IjCounts *counts);
+extern void ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, int first, IjExecution *execution);
+extern void ij_rows_read_document(HeapTuple tuple, TupleDesc desc, int first, IjExecutionDocument *document);
+
+/* fill in that many columns */
+extern void ij_rows_job_values(const IjJob *job, Datum *values, bool *nulls);
+extern void ij_rows_counts_values(const IjCounts *counts, Datum *values, bool *nulls);
+extern void ij_rows_execution_values(const IjExecution *execution, Datum *values, bool *nulls);
+extern void ij_rows_document_values(const IjExecutionDocument *document, Datum *values, bool *nulls);
+
+/* a status word of a row; ERROR if it is none of ours, which the CHECK constraint excludes */
+extern IjJobStatus ij_rows_job_status(const text *word);
+extern IjExecStatus ij_rows_exec_status(const text *word);
+
+#endif							/* IJ_ROWS_H */

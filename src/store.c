@@ -1,0 +1,1345 @@
+/*
+ * store.c
+ *		The only file with SQL text for the tables, and the only caller of SPI for
+ *		them.
+ *
+ * Every statement stands once in the table below, is prepared at its first use in
+ * a session and kept.  Statements run as the current user: table privileges and
+ * row security decide what they see, and the server re-plans a kept statement
+ * when the role changes.
+ *
+ * In the text, {jobs}, {executions} and {fleet} stand for the tables in the schema
+ * of the extension, {registry} for the relation that lists devices, and any other
+ * {op} for OPERATOR(pg_catalog.op): a function can be called under any
+ * search_path, so nothing is left to it.  For the same reason there is no IN, no
+ * USING and no IS DISTINCT FROM, which look up an operator by its bare name.
+ *
+ * Lock order: a job before its executions, executions by device.  A statement
+ * that may lock several rows locks them in that order in a CTE first.
+ */
+#include "postgres.h"
+
+#include "store.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "rows.h"
+
+#define MAX_ARGS	10
+
+/* devices that one fetch from the registry brings; larger batches were measured no faster */
+#define WALK_BATCH	1000
+
+typedef enum Statement
+{
+	GET_JOB,
+	LOCK_JOB,
+	LOCK_JOB_SKIP,
+	INSERT_JOB,
+	SET_JOB_STATUS,
+	SET_JOB_EXPIRY,
+	COUNT_EXECUTIONS,
+	LIST_JOBS,
+	MARK_FOR_DELETION,
+	DELETE_JOB,
+	DUE_JOBS,
+	UNFINISHED_JOBS,
+	NEXT_DEADLINE,
+	GET_EXECUTION,
+	GET_EXECUTION_DOCUMENT,
+	RESUME,
+	CLAIM_NEXT,
+	CLAIM_ONE_EACH,
+	DEVICES_WITH_QUEUED,
+	PENDING,
+	CHANGE_EXECUTION,
+	DELETE_EXECUTION,
+	LIST_EXECUTIONS_FOR_JOB,
+	LIST_EXECUTIONS_FOR_DEVICE,
+	FIRST_EXECUTION,
+	CLOSE_EXECUTIONS,
+	CLOSE_EXECUTIONS_SKIP,
+	DELETE_EXECUTIONS,
+	ADD_EXECUTIONS,
+	GET_FLEET,
+	UPDATE_FLEET,
+	INSERT_FLEET,
+	ANY_DEVICE,
+	ANY_MEMBER,
+	THIS_DEVICE,
+	WALK_DEVICES,
+	WALK_MEMBERS,
+	GUARD_LOCK_JOB,
+	GUARD_OPEN_EXECUTION,
+	STATEMENTS
+} Statement;
+
+/* in the order of rows.c */
+#define JOB(j) \
+	j ".job_id, " j ".tenant_id, " j ".document_type, " j ".document_params, " \
+	j ".target_device_id, " j ".target_group_id, " j ".target_all, " j ".status, " \
+	j ".expires_at, " j ".created_by, " j ".created_at, " j ".updated_at"
+
+#define EXECUTION(e) \
+	e ".job_id, " e ".tenant_id, " e ".device_id, " e ".status, " e ".status_details, " \
+	e ".execution_number, " e ".queued_at, " e ".started_at, " e ".last_updated_at"
+
+#define DOCUMENT(j)		j ".document_type, " j ".document_params, " j ".expires_at"
+
+#define COUNTS(e) \
+	"pg_catalog.count(*), " \
+	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'QUEUED'), " \
+	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'IN_PROGRESS'), " \
+	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'SUCCEEDED'), " \
+	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'FAILED'), " \
+	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'TIMED_OUT'), " \
+	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'REJECTED')"
+
+/* an execution's own job */
+#define OF_JOB(e, j) \
+	j ".tenant_id {=} " e ".tenant_id AND " j ".job_id {=} " e ".job_id"
+
+/* a device may start executions of this job */
+#define CLAIMABLE(j) \
+	j ".status {=} 'IN_PROGRESS' AND " \
+	"(" j ".expires_at IS NULL OR " j ".expires_at {>} pg_catalog.now())"
+
+/* time never goes back within a row, whatever transaction began first */
+#define LATER_THAN(column)	"GREATEST(" column ", pg_catalog.now())"
+
+#define START(e) \
+	"status = 'IN_PROGRESS', execution_number = " e ".execution_number {+} 1, " \
+	"started_at = " LATER_THAN(e ".last_updated_at") ", " \
+	"last_updated_at = " LATER_THAN(e ".last_updated_at")
+
+/* a batch of one job's executions, locked in device order */
+#define BATCH(statuses, lock) \
+	"SELECT e.device_id FROM {executions} e " \
+	"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 " statuses \
+	"ORDER BY e.device_id LIMIT $4 " lock
+
+#define CLOSE_BATCH(lock) \
+	"WITH c AS MATERIALIZED (" BATCH("AND e.status {=} ANY ($5) ", lock) "), " \
+	"u AS (UPDATE {executions} e SET status = $6, status_details = $7, " \
+	"execution_number = e.execution_number {+} 1, " \
+	"last_updated_at = " LATER_THAN("e.last_updated_at") " " \
+	"FROM c WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} c.device_id " \
+	"RETURNING e.device_id) " \
+	"SELECT pg_catalog.count(*), pg_catalog.max(u.device_id) FROM u"
+
+#define IN_ORDER	true		/* the plan must walk keys in order, see below */
+
+static const struct
+{
+	const char *text;
+	bool		in_order;
+	int			nargs;
+	Oid			args[MAX_ARGS];
+}			statements[STATEMENTS] = {
+	[GET_JOB] = {
+		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[LOCK_JOB] = {
+		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
+		"FOR NO KEY UPDATE",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[LOCK_JOB_SKIP] = {
+		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
+		"FOR NO KEY UPDATE SKIP LOCKED",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[INSERT_JOB] = {
+		"INSERT INTO {jobs} AS j (tenant_id, job_id, document_type, document_params, "
+		"target_device_id, target_group_id, target_all, expires_at, created_by) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
+		"ON CONFLICT (tenant_id, job_id) DO NOTHING RETURNING " JOB("j"),
+		false, 9, {TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, TEXTOID}
+	},
+	[SET_JOB_STATUS] = {
+		"UPDATE {jobs} j SET status = $3, updated_at = " LATER_THAN("j.updated_at") " "
+		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 RETURNING " JOB("j"),
+		false, 3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[SET_JOB_EXPIRY] = {
+		"UPDATE {jobs} j SET expires_at = $3, updated_at = " LATER_THAN("j.updated_at") " "
+		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 RETURNING " JOB("j"),
+		false, 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	},
+	[COUNT_EXECUTIONS] = {
+		"SELECT " COUNTS("e") " FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[LIST_JOBS] = {
+		"SELECT " JOB("j") ", c.* FROM ("
+		"SELECT j.* FROM {jobs} j WHERE j.tenant_id {=} $1 "
+		"AND ($2 IS NULL OR j.status {=} $2) "
+		"AND ($3 IS NULL OR j.document_type {=} $3) "
+		"AND ($4 IS NULL OR j.target_device_id {=} $4) "
+		"AND ($5 IS NULL OR j.target_group_id {=} $5) "
+		"AND ($6 IS NULL OR ROW(j.created_at, j.job_id) {<} ROW($6, $7)) "
+		"ORDER BY j.created_at DESC, j.job_id DESC LIMIT $8) j "
+		"CROSS JOIN LATERAL (SELECT " COUNTS("e") " FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} j.job_id) c "
+		"ORDER BY j.created_at DESC, j.job_id DESC",
+		false, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID}
+	},
+	[MARK_FOR_DELETION] = {
+		"WITH c AS MATERIALIZED (SELECT j.tenant_id, j.job_id FROM {jobs} j "
+		"WHERE ($1 IS NULL OR j.tenant_id {=} $1) "
+		"AND (j.status {=} 'COMPLETED' OR j.status {=} 'CANCELED') AND j.updated_at {<} $2 "
+		"ORDER BY j.tenant_id, j.job_id FOR NO KEY UPDATE SKIP LOCKED) "
+		"UPDATE {jobs} j SET status = 'DELETION_IN_PROGRESS', updated_at = " LATER_THAN("j.updated_at") " "
+		"FROM c WHERE j.tenant_id {=} c.tenant_id AND j.job_id {=} c.job_id "
+		"RETURNING j.tenant_id, j.job_id",
+		false, 2, {TEXTOID, TIMESTAMPTZOID}
+	},
+	[DELETE_JOB] = {
+		"WITH c AS MATERIALIZED (SELECT j.job_id FROM {jobs} j "
+		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 AND j.status {=} 'DELETION_IN_PROGRESS' "
+		"AND NOT EXISTS (SELECT FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2) "
+		"FOR UPDATE SKIP LOCKED) "
+		"DELETE FROM {jobs} j USING c WHERE j.tenant_id {=} $1 AND j.job_id {=} c.job_id",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[DUE_JOBS] = {
+		"SELECT j.tenant_id, j.job_id, j.expires_at FROM {jobs} j "
+		"WHERE j.status {=} 'IN_PROGRESS' AND j.expires_at {>} $1 AND j.expires_at {<=} $2 "
+		"ORDER BY j.expires_at FETCH FIRST $3 ROWS WITH TIES",
+		IN_ORDER, 3, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+	},
+	[UNFINISHED_JOBS] = {
+		"SELECT j.tenant_id, j.job_id FROM {jobs} j "
+		"WHERE ROW(j.tenant_id, j.job_id) {>} ROW($1, $2) "
+		"AND (j.status {=} 'IN_PROGRESS' OR j.status {=} 'DELETION_IN_PROGRESS') "
+		"ORDER BY j.tenant_id, j.job_id LIMIT $3",
+		IN_ORDER, 3, {TEXTOID, TEXTOID, INT8OID}
+	},
+	[NEXT_DEADLINE] = {
+		"SELECT j.expires_at FROM {jobs} j "
+		"WHERE j.status {=} 'IN_PROGRESS' AND j.expires_at {>} $1 ORDER BY j.expires_at LIMIT 1",
+		IN_ORDER, 1, {TIMESTAMPTZOID}
+	},
+	[GET_EXECUTION] = {
+		"SELECT " EXECUTION("e") " FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3",
+		false, 3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[GET_EXECUTION_DOCUMENT] = {
+		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3",
+		false, 3, {TEXTOID, TEXTOID, TEXTOID}
+	},
+	[RESUME] = {
+		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'IN_PROGRESS' "
+		"AND j.status {<>} 'DELETION_IN_PROGRESS' "
+		"ORDER BY e.queued_at, e.job_id LIMIT 1",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[CLAIM_NEXT] = {
+		"WITH c AS MATERIALIZED (SELECT e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'QUEUED' AND " CLAIMABLE("j") " "
+		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) "
+		"UPDATE {executions} e SET status_details = COALESCE($3, e.status_details), " START("e") " "
+		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} c.job_id AND e.device_id {=} $2 "
+		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
+		false, 3, {TEXTOID, TEXTOID, JSONBOID}
+	},
+	[CLAIM_ONE_EACH] = {
+		"WITH c AS MATERIALIZED (SELECT x.job_id, x.device_id "
+		"FROM pg_catalog.unnest($2) d(device_id) CROSS JOIN LATERAL ("
+		"SELECT e.job_id, e.device_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WHERE e.tenant_id {=} $1 AND e.device_id {=} d.device_id AND e.status {=} 'QUEUED' "
+		"AND " CLAIMABLE("j") " "
+		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) x LIMIT $3) "
+		"UPDATE {executions} e SET " START("e") " "
+		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} c.job_id AND e.device_id {=} c.device_id "
+		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
+		false, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
+	},
+	[DEVICES_WITH_QUEUED] = {
+		"WITH RECURSIVE d(device_id) AS ("
+		"(SELECT e.device_id FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.status {=} 'QUEUED' AND e.device_id {>} $2 "
+		"ORDER BY e.device_id LIMIT 1) "
+		"UNION ALL SELECT (SELECT e.device_id FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.status {=} 'QUEUED' AND e.device_id {>} d.device_id "
+		"ORDER BY e.device_id LIMIT 1) FROM d WHERE d.device_id IS NOT NULL) "
+		"SELECT d.device_id FROM d WHERE d.device_id IS NOT NULL LIMIT $3",
+		IN_ORDER, 3, {TEXTOID, TEXTOID, INT8OID}
+	},
+	[PENDING] = {
+		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 "
+		"AND (e.status {=} 'IN_PROGRESS' AND j.status {<>} 'DELETION_IN_PROGRESS' "
+		"OR e.status {=} 'QUEUED' AND " CLAIMABLE("j") ") "
+		"ORDER BY e.status {=} 'QUEUED', e.queued_at, e.job_id LIMIT $3",
+		false, 3, {TEXTOID, TEXTOID, INT8OID}
+	},
+	[CHANGE_EXECUTION] = {
+		"UPDATE {executions} e SET status = $4, status_details = COALESCE($5, e.status_details), "
+		"execution_number = e.execution_number {+} 1, "
+		"started_at = CASE WHEN $6 AND e.started_at IS NULL THEN " LATER_THAN("e.last_updated_at") " ELSE e.started_at END, "
+		"last_updated_at = " LATER_THAN("e.last_updated_at") " "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3 "
+		"AND e.status {=} ANY ($7) AND ($8 IS NULL OR e.execution_number {=} $8) "
+		"RETURNING " EXECUTION("e"),
+		false, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, TEXTARRAYOID, INT8OID}
+	},
+	[DELETE_EXECUTION] = {
+		"DELETE FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3 AND e.status {=} ANY ($4) "
+		"RETURNING " EXECUTION("e"),
+		false, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
+	},
+	[LIST_EXECUTIONS_FOR_JOB] = {
+		"SELECT " EXECUTION("e") ", j.created_at FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 "
+		"AND ($3 IS NULL OR e.status {=} $3) AND e.device_id {>} $4 "
+		"ORDER BY e.device_id LIMIT $5",
+		false, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID}
+	},
+	[LIST_EXECUTIONS_FOR_DEVICE] = {
+		"SELECT " EXECUTION("e") ", j.created_at FROM {jobs} j JOIN {executions} e ON " OF_JOB("e", "j") " "
+		"WHERE j.tenant_id {=} $1 AND e.device_id {=} $2 "
+		"AND ($3 IS NULL OR e.status {=} $3) "
+		"AND ($4 IS NULL OR ROW(j.created_at, j.job_id) {<} ROW($4, $5)) "
+		"ORDER BY j.created_at DESC, j.job_id DESC LIMIT $6",
+		false, 6, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID}
+	},
+	[FIRST_EXECUTION] = {
+		"SELECT e.device_id FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 AND e.status {=} ANY ($4) "
+		"ORDER BY e.device_id LIMIT 1",
+		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
+	},
+	[CLOSE_EXECUTIONS] = {
+		CLOSE_BATCH("FOR NO KEY UPDATE"),
+		IN_ORDER, 7, {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTARRAYOID, TEXTOID, JSONBOID}
+	},
+	[CLOSE_EXECUTIONS_SKIP] = {
+		CLOSE_BATCH("FOR NO KEY UPDATE SKIP LOCKED"),
+		IN_ORDER, 7, {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTARRAYOID, TEXTOID, JSONBOID}
+	},
+	[DELETE_EXECUTIONS] = {
+		"WITH c AS MATERIALIZED (" BATCH("", "FOR UPDATE SKIP LOCKED") "), "
+		"d AS (DELETE FROM {executions} e USING c "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} c.device_id "
+		"RETURNING e.device_id) "
+		"SELECT pg_catalog.count(*), pg_catalog.max(d.device_id) FROM d",
+		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, INT8OID}
+	},
+	[ADD_EXECUTIONS] = {
+		"INSERT INTO {executions} (job_id, tenant_id, device_id) "
+		"SELECT $2, $1, d.device_id FROM pg_catalog.unnest($3) d(device_id)",
+		false, 3, {TEXTOID, TEXTOID, TEXTARRAYOID}
+	},
+	[GET_FLEET] = {
+		"SELECT f.devices::pg_catalog.oid, f.group_members::pg_catalog.oid FROM {fleet} f",
+		false, 0, {0}
+	},
+	[UPDATE_FLEET] = {
+		"UPDATE {fleet} SET devices = $1, group_members = $2",
+		false, 2, {REGCLASSOID, REGCLASSOID}
+	},
+	[INSERT_FLEET] = {
+		"INSERT INTO {fleet} (devices, group_members) VALUES ($1, $2)",
+		false, 2, {REGCLASSOID, REGCLASSOID}
+	},
+	[ANY_DEVICE] = {
+		"SELECT 1 FROM {registry} d WHERE d.tenant_id {=} $1 LIMIT 1",
+		false, 1, {TEXTOID}
+	},
+	[ANY_MEMBER] = {
+		"SELECT 1 FROM {registry} d WHERE d.tenant_id {=} $1 AND d.group_id {=} $2 LIMIT 1",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[THIS_DEVICE] = {
+		"SELECT 1 FROM {registry} d WHERE d.tenant_id {=} $1 AND d.device_id {=} $2 LIMIT 1",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[WALK_DEVICES] = {
+		"SELECT d.device_id::pg_catalog.text FROM {registry} d WHERE d.tenant_id {=} $1 ORDER BY 1",
+		false, 1, {TEXTOID}
+	},
+	[WALK_MEMBERS] = {
+		"SELECT d.device_id::pg_catalog.text FROM {registry} d "
+		"WHERE d.tenant_id {=} $1 AND d.group_id {=} $2 ORDER BY 1",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[GUARD_LOCK_JOB] = {
+		"SELECT j.status, j.expires_at FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
+		"FOR NO KEY UPDATE",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+	[GUARD_OPEN_EXECUTION] = {
+		"SELECT e.device_id FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 "
+		"AND (e.status {=} 'QUEUED' OR e.status {=} 'IN_PROGRESS') LIMIT 1",
+		false, 2, {TEXTOID, TEXTOID}
+	},
+};
+
+static SPIPlanPtr plans[STATEMENTS];
+
+/* the text each plan was made from, in TopMemoryContext */
+static char *texts[STATEMENTS];
+
+/* arguments of one call */
+typedef struct Args
+{
+	int			count;
+	Datum		values[MAX_ARGS];
+	char		nulls[MAX_ARGS];
+} Args;
+
+/* ------------------------------------------------------------------------
+ * Machinery
+ * ------------------------------------------------------------------------
+ */
+
+static void
+arg(Args *args, Datum value, bool isnull)
+{
+	Assert(args->count < MAX_ARGS);
+	args->values[args->count] = value;
+	args->nulls[args->count++] = isnull ? 'n' : ' ';
+}
+
+static void
+arg_text(Args *args, const text *value)
+{
+	arg(args, PointerGetDatum(value), value == NULL);
+}
+
+static void
+arg_jsonb(Args *args, const Jsonb *value)
+{
+	arg(args, PointerGetDatum(value), value == NULL);
+}
+
+static void
+arg_word(Args *args, const char *word)
+{
+	arg(args, CStringGetTextDatum(word), false);
+}
+
+static void
+arg_limit(Args *args, int64 limit)
+{
+	arg(args, Int64GetDatum(limit), false);
+}
+
+static void
+arg_timestamp(Args *args, bool present, TimestampTz value)
+{
+	arg(args, TimestampTzGetDatum(value), !present);
+}
+
+/* a set of statuses, as the text[] that "status = ANY" wants */
+static void
+arg_statuses(Args *args, int statuses)
+{
+	Datum		words[IJ_EXEC_STATUSES];
+	int			count = 0;
+
+	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
+	{
+		if (statuses & IJ_STATUS_BIT(i))
+			words[count++] = CStringGetTextDatum(ij_exec_status_name((IjExecStatus) i));
+	}
+	arg(args, PointerGetDatum(construct_array(words, count, TEXTOID, -1, false, TYPALIGN_INT)), false);
+}
+
+static bool
+is_name(const char *start, int len, const char *name)
+{
+	return (int) strlen(name) == len && strncmp(start, name, len) == 0;
+}
+
+/* Put the names into a statement's text. */
+static char *
+expand(const char *text, Oid registry)
+{
+	StringInfoData buf;
+	const char *schema = ij_catalog_schema();
+
+	initStringInfo(&buf);
+	while (*text)
+	{
+		const char *open = strchr(text, '{');
+		const char *close = open ? strchr(open, '}') : NULL;
+		int			len;
+
+		if (close == NULL)
+		{
+			appendStringInfoString(&buf, text);
+			break;
+		}
+		appendBinaryStringInfo(&buf, text, open - text);
+		open++;
+		len = close - open;
+		if (is_name(open, len, "jobs"))
+			appendStringInfo(&buf, "%s.jobs", schema);
+		else if (is_name(open, len, "executions"))
+			appendStringInfo(&buf, "%s.job_executions", schema);
+		else if (is_name(open, len, "fleet"))
+			appendStringInfo(&buf, "%s.iot_jobs_fleet", schema);
+		else if (is_name(open, len, "registry"))
+			appendStringInfoString(&buf,
+								   quote_qualified_identifier(get_namespace_name(get_rel_namespace(registry)),
+															  get_rel_name(registry)));
+		else
+			appendStringInfo(&buf, "OPERATOR(pg_catalog.%.*s)", len, open);
+		text = close + 1;
+	}
+	return buf.data;
+}
+
+/*
+ * The kept plan of a statement.  Its text is made anew each time: it changes when
+ * the schema is renamed or another registry is chosen, and is short.
+ */
+static SPIPlanPtr
+plan_of(Statement id, Oid registry)
+{
+	char	   *text = expand(statements[id].text, registry);
+
+	if (plans[id] != NULL && strcmp(texts[id], text) == 0)
+	{
+		pfree(text);
+		return plans[id];
+	}
+	if (plans[id] != NULL)
+	{
+		SPI_freeplan(plans[id]);
+		plans[id] = NULL;
+		pfree(texts[id]);
+	}
+	texts[id] = MemoryContextStrdup(TopMemoryContext, text);
+	plans[id] = SPI_prepare(text, statements[id].nargs, (Oid *) statements[id].args);
+	if (plans[id] == NULL)
+		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plans[id]) != 0)
+		elog(ERROR, "could not keep plan");
+	return plans[id];
+}
+
+/*
+ * Let the planner walk an index in key order and not sort, hash or read a whole
+ * job for a batch of it: the statistics of a table whose rows change state all the
+ * time are often wrong, and a sort of the rest of a job for each batch makes the
+ * whole quadratic.  Undone at the end of the nest level, or by an abort.
+ */
+static int
+begin_in_order(void)
+{
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort"};
+	int			nest_level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return nest_level;
+}
+
+/*
+ * Run a statement.  Without snapshot it sees what is committed now, and our own
+ * changes; read_only asks for the caller's snapshot instead.
+ */
+static uint64
+run(Statement id, Oid registry, Args *args, bool read_only, Snapshot snapshot)
+{
+	SPIPlanPtr	plan = plan_of(id, registry);
+	int			nest_level = 0;
+	int			code;
+
+	Assert(args->count == statements[id].nargs);
+	if (statements[id].in_order)
+		nest_level = begin_in_order();
+	code = SPI_execute_snapshot(plan, args->values, args->nulls, snapshot, InvalidSnapshot,
+								read_only, true, 0);
+	if (nest_level > 0)
+		AtEOXact_GUC(true, nest_level);
+	if (code < 0)
+		elog(ERROR, "could not run statement: %s", SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+static uint64
+execute(Statement id, Args *args)
+{
+	return run(id, InvalidOid, args, false, InvalidSnapshot);
+}
+
+static void
+begin(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+static void
+end(void)
+{
+	SPI_finish();
+}
+
+/* row i of the last result */
+#define ROW(i)	SPI_tuptable->vals[i], SPI_tuptable->tupdesc
+
+static text *
+row_text(int row, int number)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(ROW(row), number, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/* Read the rows of the last result into a List of structs of this size. */
+typedef void (*RowReader) (HeapTuple tuple, TupleDesc desc, void *result);
+
+static List *
+read_rows(MemoryContext caller, size_t size, RowReader reader)
+{
+	List	   *result = NIL;
+	MemoryContext old = MemoryContextSwitchTo(caller);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		void	   *item = palloc0(size);
+
+		reader(ROW(i), item);
+		result = lappend(result, item);
+	}
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+static void
+read_document(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	ij_rows_read_document(tuple, desc, 1, result);
+}
+
+static void
+read_listed_job(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	IjListedJob *listed = result;
+
+	ij_rows_read_job(tuple, desc, 1, &listed->job);
+	ij_rows_read_counts(tuple, desc, IJ_JOB_COLUMNS + 1, &listed->counts);
+}
+
+static void
+read_listed_execution(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	IjListedExecution *listed = result;
+	bool		isnull;
+
+	ij_rows_read_execution(tuple, desc, 1, &listed->execution);
+	listed->job_created_at = DatumGetTimestampTz(heap_getattr(tuple, IJ_EXECUTION_COLUMNS + 1, desc, &isnull));
+}
+
+static void
+read_key(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	IjJobKey   *key = result;
+	bool		isnull;
+
+	key->tenant_id = DatumGetTextPCopy(heap_getattr(tuple, 1, desc, &isnull));
+	key->job_id = DatumGetTextPCopy(heap_getattr(tuple, 2, desc, &isnull));
+}
+
+/* Read the first row, if there is one, in the caller's context. */
+static bool
+read_one(MemoryContext caller, RowReader reader, void *result)
+{
+	MemoryContext old;
+
+	if (SPI_processed == 0)
+		return false;
+	old = MemoryContextSwitchTo(caller);
+	reader(ROW(0), result);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+read_job(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	ij_rows_read_job(tuple, desc, 1, result);
+}
+
+static void
+read_execution(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	ij_rows_read_execution(tuple, desc, 1, result);
+}
+
+static void
+read_counts(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	ij_rows_read_counts(tuple, desc, 1, result);
+}
+
+/* Run a statement that yields at most one row of interest. */
+static bool
+fetch_one(Statement id, Args *args, bool stable, RowReader reader, void *result)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		found;
+
+	begin();
+	run(id, InvalidOid, args, stable, InvalidSnapshot);
+	found = read_one(caller, reader, result);
+	end();
+	return found;
+}
+
+static List *
+fetch_all(Statement id, Args *args, bool stable, size_t size, RowReader reader)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result;
+
+	begin();
+	run(id, InvalidOid, args, stable, InvalidSnapshot);
+	result = read_rows(caller, size, reader);
+	end();
+	return result;
+}
+
+/* ------------------------------------------------------------------------
+ * Jobs
+ * ------------------------------------------------------------------------
+ */
+
+static Args
+job_args(const text *tenant_id, const text *job_id)
+{
+	Args		args = {0};
+
+	arg_text(&args, tenant_id);
+	arg_text(&args, job_id);
+	return args;
+}
+
+bool
+ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *job)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	return fetch_one(GET_JOB, &args, stable, read_job, job);
+}
+
+bool
+ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob *job)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	return fetch_one(lock == IJ_LOCK_SKIP ? LOCK_JOB_SKIP : LOCK_JOB, &args, false, read_job, job);
+}
+
+bool
+ij_store_insert_job(const IjJob *wanted, IjJob *job)
+{
+	Args		args = job_args(wanted->tenant_id, wanted->job_id);
+
+	arg_text(&args, wanted->document_type);
+	arg_jsonb(&args, wanted->document_params);
+	arg_text(&args, wanted->target_device_id);
+	arg_text(&args, wanted->target_group_id);
+	arg(&args, BoolGetDatum(wanted->target_all), false);
+	arg_timestamp(&args, wanted->expires, wanted->expires_at);
+	arg_text(&args, wanted->created_by);
+	return fetch_one(INSERT_JOB, &args, false, read_job, job);
+}
+
+/* The caller has locked the row, so an update that hits none was stopped by a policy or a trigger. */
+static void
+change_job(Statement id, Args *args, IjJob *changed)
+{
+	if (!fetch_one(id, args, false, read_job, changed))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("job could not be updated"),
+				 errdetail("A row security policy or a trigger of table jobs hides the row from the update.")));
+}
+
+void
+ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob *changed)
+{
+	Args		args = job_args(job->tenant_id, job->job_id);
+
+	arg_word(&args, ij_job_status_name(status));
+	change_job(SET_JOB_STATUS, &args, changed);
+}
+
+void
+ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz expires_at, IjJob *changed)
+{
+	Args		args = job_args(job->tenant_id, job->job_id);
+
+	arg_timestamp(&args, expires, expires_at);
+	change_job(SET_JOB_EXPIRY, &args, changed);
+}
+
+void
+ij_store_count_executions(const text *tenant_id, const text *job_id, bool stable, IjCounts *counts)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	(void) fetch_one(COUNT_EXECUTIONS, &args, stable, read_counts, counts);
+}
+
+List *
+ij_store_list_jobs(const IjJobFilter *filter, int limit)
+{
+	Args		args = {0};
+
+	arg_text(&args, filter->tenant_id);
+	arg_text(&args, filter->status);
+	arg_text(&args, filter->document_type);
+	arg_text(&args, filter->target_device_id);
+	arg_text(&args, filter->target_group_id);
+	arg_timestamp(&args, filter->after, filter->after_created_at);
+	arg_text(&args, filter->after_job_id);
+	arg_limit(&args, limit);
+	return fetch_all(LIST_JOBS, &args, true, sizeof(IjListedJob), read_listed_job);
+}
+
+List *
+ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before)
+{
+	Args		args = {0};
+
+	arg_text(&args, tenant_id);
+	arg_timestamp(&args, true, updated_before);
+	return fetch_all(MARK_FOR_DELETION, &args, false, sizeof(IjJobKey), read_key);
+}
+
+bool
+ij_store_delete_job(const text *tenant_id, const text *job_id)
+{
+	Args		args = job_args(tenant_id, job_id);
+	uint64		deleted;
+
+	begin();
+	deleted = execute(DELETE_JOB, &args);
+	end();
+	return deleted > 0;
+}
+
+List *
+ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *last)
+{
+	Args		args = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result;
+	bool		isnull;
+
+	arg_timestamp(&args, true, after);
+	arg_timestamp(&args, true, upto);
+	arg_limit(&args, limit);
+	begin();
+	*last = upto;
+	if (execute(DUE_JOBS, &args) >= (uint64) limit)
+		*last = DatumGetTimestampTz(SPI_getbinval(ROW(SPI_processed - 1), 3, &isnull));
+	result = read_rows(caller, sizeof(IjJobKey), read_key);
+	end();
+	return result;
+}
+
+List *
+ij_store_unfinished_jobs(const IjJobKey *after, int limit)
+{
+	Args		args = {0};
+
+	if (after != NULL)
+		args = job_args(after->tenant_id, after->job_id);
+	else
+	{
+		arg_word(&args, "");
+		arg_word(&args, "");
+	}
+	arg_limit(&args, limit);
+	return fetch_all(UNFINISHED_JOBS, &args, false, sizeof(IjJobKey), read_key);
+}
+
+TimestampTz
+ij_store_next_deadline(TimestampTz after)
+{
+	Args		args = {0};
+	TimestampTz result = DT_NOEND;
+	bool		isnull;
+
+	arg_timestamp(&args, true, after);
+	begin();
+	if (execute(NEXT_DEADLINE, &args) > 0)
+		result = DatumGetTimestampTz(SPI_getbinval(ROW(0), 1, &isnull));
+	end();
+	return result;
+}
+
+/* ------------------------------------------------------------------------
+ * Executions
+ * ------------------------------------------------------------------------
+ */
+
+static Args
+execution_args(const text *tenant_id, const text *job_id, const text *device_id)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	arg_text(&args, device_id);
+	return args;
+}
+
+bool
+ij_store_get_execution(const text *tenant_id, const text *job_id, const text *device_id,
+					   IjExecution *execution)
+{
+	Args		args = execution_args(tenant_id, job_id, device_id);
+
+	return fetch_one(GET_EXECUTION, &args, false, read_execution, execution);
+}
+
+bool
+ij_store_get_execution_document(const text *tenant_id, const text *job_id, const text *device_id,
+								IjExecutionDocument *document)
+{
+	Args		args = execution_args(tenant_id, job_id, device_id);
+
+	return fetch_one(GET_EXECUTION_DOCUMENT, &args, true, read_document, document);
+}
+
+bool
+ij_store_resume(const text *tenant_id, const text *device_id, IjExecutionDocument *document)
+{
+	Args		args = job_args(tenant_id, device_id);
+
+	return fetch_one(RESUME, &args, false, read_document, document);
+}
+
+bool
+ij_store_claim_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
+					IjExecutionDocument *document)
+{
+	Args		args = job_args(tenant_id, device_id);
+
+	arg_jsonb(&args, status_details);
+	return fetch_one(CLAIM_NEXT, &args, false, read_document, document);
+}
+
+List *
+ij_store_claim_one_each(const text *tenant_id, ArrayType *device_ids, int limit)
+{
+	Args		args = {0};
+
+	arg_text(&args, tenant_id);
+	arg(&args, PointerGetDatum(device_ids), false);
+	arg_limit(&args, limit);
+	return fetch_all(CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
+}
+
+/* Column 1 of the last result as an array, in the caller's context; NULL if it has no row. */
+static ArrayType *
+result_array(MemoryContext caller)
+{
+	MemoryContext old;
+	ArrayType  *result;
+	Datum	   *values;
+	bool		isnull;
+
+	if (SPI_processed == 0)
+		return NULL;
+	old = MemoryContextSwitchTo(caller);
+	values = palloc(SPI_processed * sizeof(Datum));
+	for (uint64 i = 0; i < SPI_processed; i++)
+		values[i] = SPI_getbinval(ROW(i), 1, &isnull);
+	result = construct_array(values, SPI_processed, TEXTOID, -1, false, TYPALIGN_INT);
+	pfree(values);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+ArrayType *
+ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit)
+{
+	Args		args = {0};
+	MemoryContext caller = CurrentMemoryContext;
+	ArrayType  *result;
+
+	arg_text(&args, tenant_id);
+	if (after != NULL)
+		arg_text(&args, after);
+	else
+		arg_word(&args, "");
+	arg_limit(&args, limit);
+	begin();
+	execute(DEVICES_WITH_QUEUED, &args);
+	result = result_array(caller);
+	end();
+	return result;
+}
+
+List *
+ij_store_pending(const text *tenant_id, const text *device_id, int limit)
+{
+	Args		args = job_args(tenant_id, device_id);
+
+	arg_limit(&args, limit);
+	return fetch_all(PENDING, &args, true, sizeof(IjExecutionDocument), read_document);
+}
+
+bool
+ij_store_change_execution(const IjExecutionChange *change, IjExecution *execution)
+{
+	Args		args = execution_args(change->tenant_id, change->job_id, change->device_id);
+
+	arg_word(&args, ij_exec_status_name(change->to));
+	arg_jsonb(&args, change->status_details);
+	arg(&args, BoolGetDatum(ij_exec_is_started(change->to)), false);
+	arg_statuses(&args, change->from);
+	arg(&args, Int64GetDatum(change->expected_number), !change->expects);
+	return fetch_one(CHANGE_EXECUTION, &args, false, read_execution, execution);
+}
+
+bool
+ij_store_delete_execution(const text *tenant_id, const text *job_id, const text *device_id,
+						  int statuses, IjExecution *execution)
+{
+	Args		args = execution_args(tenant_id, job_id, device_id);
+
+	arg_statuses(&args, statuses);
+	return fetch_one(DELETE_EXECUTION, &args, false, read_execution, execution);
+}
+
+List *
+ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, const text *status,
+								 const text *after_device_id, int limit)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	arg_text(&args, status);
+	if (after_device_id != NULL)
+		arg_text(&args, after_device_id);
+	else
+		arg_word(&args, "");
+	arg_limit(&args, limit);
+	return fetch_all(LIST_EXECUTIONS_FOR_JOB, &args, true, sizeof(IjListedExecution), read_listed_execution);
+}
+
+List *
+ij_store_list_executions_for_device(const text *tenant_id, const text *device_id, const text *status,
+									bool after, TimestampTz after_created_at,
+									const text *after_job_id, int limit)
+{
+	Args		args = job_args(tenant_id, device_id);
+
+	arg_text(&args, status);
+	arg_timestamp(&args, after, after_created_at);
+	arg_text(&args, after_job_id);
+	arg_limit(&args, limit);
+	return fetch_all(LIST_EXECUTIONS_FOR_DEVICE, &args, true, sizeof(IjListedExecution), read_listed_execution);
+}
+
+/* where a walk over the executions of a job starts */
+static void
+arg_from(Args *args, const text *from)
+{
+	if (from != NULL)
+		arg_text(args, from);
+	else
+		arg_word(args, "");
+}
+
+text *
+ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses)
+{
+	Args		args = job_args(tenant_id, job_id);
+	MemoryContext caller = CurrentMemoryContext;
+	text	   *result = NULL;
+
+	arg_from(&args, from);
+	arg_statuses(&args, statuses);
+	begin();
+	if (execute(FIRST_EXECUTION, &args) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		result = row_text(0, 1);
+		MemoryContextSwitchTo(old);
+	}
+	end();
+	return result;
+}
+
+/* Run a statement that yields how many rows it changed and the last device of them. */
+static int64
+run_batch(Statement id, Args *args, text **last)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext old;
+	bool		isnull;
+	int64		count;
+
+	begin();
+	execute(id, args);
+	count = DatumGetInt64(SPI_getbinval(ROW(0), 1, &isnull));
+	old = MemoryContextSwitchTo(caller);
+	*last = row_text(0, 2);
+	MemoryContextSwitchTo(old);
+	end();
+	return count;
+}
+
+int64
+ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
+						  IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	arg_from(&args, from);
+	arg_limit(&args, limit);
+	arg_statuses(&args, statuses);
+	arg_word(&args, ij_exec_status_name(to));
+	arg_jsonb(&args, status_details);
+	return run_batch(lock == IJ_LOCK_SKIP ? CLOSE_EXECUTIONS_SKIP : CLOSE_EXECUTIONS, &args, last);
+}
+
+int64
+ij_store_delete_executions(const text *tenant_id, const text *job_id, const text *from,
+						   int64 limit, text **last)
+{
+	Args		args = job_args(tenant_id, job_id);
+
+	arg_from(&args, from);
+	arg_limit(&args, limit);
+	return run_batch(DELETE_EXECUTIONS, &args, last);
+}
+
+int64
+ij_store_add_executions(const text *tenant_id, const text *job_id, ArrayType *device_ids)
+{
+	Args		args = job_args(tenant_id, job_id);
+	int64		added;
+
+	arg(&args, PointerGetDatum(device_ids), false);
+	begin();
+	added = (int64) execute(ADD_EXECUTIONS, &args);
+	end();
+	return added;
+}
+
+/* ------------------------------------------------------------------------
+ * Registry
+ * ------------------------------------------------------------------------
+ */
+
+bool
+ij_store_get_fleet(IjFleet *fleet)
+{
+	Args		args = {0};
+	bool		isnull;
+	bool		found;
+
+	begin();
+	found = execute(GET_FLEET, &args) > 0;
+	if (found)
+	{
+		fleet->devices = DatumGetObjectId(SPI_getbinval(ROW(0), 1, &isnull));
+		fleet->group_members = DatumGetObjectId(SPI_getbinval(ROW(0), 2, &isnull));
+		if (isnull)
+			fleet->group_members = InvalidOid;
+	}
+	end();
+	return found;
+}
+
+void
+ij_store_set_fleet(const IjFleet *fleet)
+{
+	Args		args = {0};
+
+	arg(&args, ObjectIdGetDatum(fleet->devices), false);
+	arg(&args, ObjectIdGetDatum(fleet->group_members), !OidIsValid(fleet->group_members));
+	begin();
+	if (execute(UPDATE_FLEET, &args) == 0)
+		execute(INSERT_FLEET, &args);
+	end();
+}
+
+bool
+ij_store_target_exists(const IjFleet *fleet, const text *tenant_id, const text *group_id,
+					   const text *device_id)
+{
+	Args		args = {0};
+	Statement	id = ANY_DEVICE;
+	Oid			registry = fleet->devices;
+	bool		found;
+
+	arg_text(&args, tenant_id);
+	if (device_id != NULL)
+	{
+		id = THIS_DEVICE;
+		arg_text(&args, device_id);
+	}
+	else if (group_id != NULL)
+	{
+		id = ANY_MEMBER;
+		registry = fleet->group_members;
+		arg_text(&args, group_id);
+	}
+	begin();
+	found = run(id, registry, &args, false, InvalidSnapshot) > 0;
+	end();
+	return found;
+}
+
+void
+ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *group_id,
+					  IjDevicesCallback callback, void *callback_arg)
+{
+	Args		args = {0};
+	Statement	id = group_id ? WALK_MEMBERS : WALK_DEVICES;
+	Oid			registry = group_id ? fleet->group_members : fleet->devices;
+	MemoryContext batch_context;
+	Portal		portal;
+	text	   *last = NULL;
+	text	   *kept = NULL;
+
+	arg_text(&args, tenant_id);
+	if (group_id != NULL)
+		arg_text(&args, group_id);
+
+	begin();
+	batch_context = AllocSetContextCreate(CurrentMemoryContext, "iot_jobs devices", ALLOCSET_DEFAULT_SIZES);
+	portal = SPI_cursor_open(NULL, plan_of(id, registry), args.values, args.nulls, false);
+	for (;;)
+	{
+		MemoryContext old;
+		Datum	   *devices;
+		int			count = 0;
+
+		SPI_cursor_fetch(portal, true, WALK_BATCH);
+		if (SPI_processed == 0)
+			break;
+		old = MemoryContextSwitchTo(batch_context);
+		devices = palloc(SPI_processed * sizeof(Datum));
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			Datum		value = SPI_getbinval(ROW(i), 1, &isnull);
+			text	   *device;
+
+			if (isnull)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("relation \"%s\" lists a device without device_id", get_rel_name(registry)),
+						 errhint("Choose a relation with use_fleet() whose device_id is never null.")));
+			device = DatumGetTextPP(value);
+
+			/* a view may list a device twice; the order brings the two together */
+			if (last != NULL && VARSIZE_ANY_EXHDR(last) == VARSIZE_ANY_EXHDR(device) &&
+				memcmp(VARDATA_ANY(last), VARDATA_ANY(device), VARSIZE_ANY_EXHDR(device)) == 0)
+				continue;
+			devices[count++] = PointerGetDatum(device);
+			last = device;
+		}
+		if (count > 0)
+			callback(construct_array(devices, count, TEXTOID, -1, false, TYPALIGN_INT), callback_arg);
+		MemoryContextSwitchTo(old);
+
+		/* only the last device outlives its batch */
+		if (last != kept)
+		{
+			text	   *copy = DatumGetTextPCopy(PointerGetDatum(last));
+
+			if (kept != NULL)
+				pfree(kept);
+			last = kept = copy;
+		}
+		MemoryContextReset(batch_context);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	end();
+}
+
+/* ------------------------------------------------------------------------
+ * Guards
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * The guards must not miss what was committed after the caller's snapshot, so they
+ * look with the latest one, as foreign key checks do.
+ */
+static uint64
+execute_latest(Statement id, Args *args)
+{
+	uint64		result;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	result = run(id, InvalidOid, args, false, GetActiveSnapshot());
+	PopActiveSnapshot();
+	return result;
+}
+
+bool
+ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
+						bool *expires, TimestampTz *expires_at)
+{
+	Args		args = job_args(tenant_id, job_id);
+	bool		found;
+	bool		isnull;
+
+	begin();
+	found = execute_latest(GUARD_LOCK_JOB, &args) > 0;
+	if (found)
+	{
+		Datum		value;
+
+		*status = ij_rows_job_status(row_text(0, 1));
+		value = SPI_getbinval(ROW(0), 2, &isnull);
+		*expires = !isnull;
+		*expires_at = isnull ? 0 : DatumGetTimestampTz(value);
+	}
+	end();
+	return found;
+}
+
+text *
+ij_store_guard_open_execution(const text *tenant_id, const text *job_id)
+{
+	Args		args = job_args(tenant_id, job_id);
+	MemoryContext caller = CurrentMemoryContext;
+	text	   *result = NULL;
+
+	begin();
+	if (execute_latest(GUARD_OPEN_EXECUTION, &args) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		result = row_text(0, 1);
+		MemoryContextSwitchTo(old);
+	}
+	end();
+	return result;
+}

@@ -1,0 +1,156 @@
+/*
+ * store.h
+ *		The rows of iot_jobs: one function for each thing that is done to them.
+ *
+ * Nothing here knows a rule.  What is legal is asked of state.h by the use cases;
+ * the store does what it is told, as the current user.  Results are allocated in
+ * the memory context of the caller.
+ *
+ * "stable" asks for the caller's own snapshot, as a STABLE function must;
+ * otherwise each call sees what was committed before it, and our own changes.
+ */
+#ifndef IJ_STORE_H
+#define IJ_STORE_H
+
+#include "iot_jobs.h"
+
+#include "nodes/pg_list.h"
+#include "utils/array.h"
+
+/* a set of execution statuses */
+#define IJ_STATUS_BIT(status)	(1 << (status))
+#define IJ_OPEN_STATUSES \
+	(IJ_STATUS_BIT(IJ_EXEC_QUEUED) | IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS))
+
+typedef enum IjLock
+{
+	IJ_LOCK_WAIT,				/* FOR NO KEY UPDATE */
+	IJ_LOCK_SKIP				/* FOR NO KEY UPDATE SKIP LOCKED */
+} IjLock;
+
+/* identity of a job */
+typedef struct IjJobKey
+{
+	text	   *tenant_id;
+	text	   *job_id;
+} IjJobKey;
+
+/* where the registry is: relations that answer who the devices are */
+typedef struct IjFleet
+{
+	Oid			devices;
+	Oid			group_members;	/* InvalidOid if there is none */
+} IjFleet;
+
+/* filters of list_jobs; NULL or unset means any */
+typedef struct IjJobFilter
+{
+	const text *tenant_id;
+	const text *status;
+	const text *document_type;
+	const text *target_device_id;
+	const text *target_group_id;
+	bool		after;			/* continue after this job */
+	TimestampTz after_created_at;
+	const text *after_job_id;
+} IjJobFilter;
+
+typedef struct IjListedJob
+{
+	IjJob		job;
+	IjCounts	counts;
+} IjListedJob;
+
+typedef struct IjListedExecution
+{
+	IjExecution execution;
+	TimestampTz job_created_at;
+} IjListedExecution;
+
+/* one step of one execution */
+typedef struct IjExecutionChange
+{
+	const text *tenant_id;
+	const text *job_id;
+	const text *device_id;
+	int			from;			/* set of statuses it may come from */
+	IjExecStatus to;
+	Jsonb	   *status_details; /* NULL: keep */
+	bool		expects;		/* only if execution_number is this */
+	int64		expected_number;
+} IjExecutionChange;
+
+/* jobs */
+extern bool ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *job);
+extern bool ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob *job);
+extern bool ij_store_insert_job(const IjJob *wanted, IjJob *job);	/* false: job_id used */
+extern void ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob *changed);
+extern void ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz expires_at, IjJob *changed);
+extern void ij_store_count_executions(const text *tenant_id, const text *job_id, bool stable, IjCounts *counts);
+extern List *ij_store_list_jobs(const IjJobFilter *filter, int limit);	/* of IjListedJob * */
+extern List *ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before); /* of IjJobKey * */
+extern bool ij_store_delete_job(const text *tenant_id, const text *job_id);
+extern List *ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *last);
+extern List *ij_store_unfinished_jobs(const IjJobKey *after, int limit);
+extern TimestampTz ij_store_next_deadline(TimestampTz after);
+
+/* executions */
+extern bool ij_store_get_execution(const text *tenant_id, const text *job_id, const text *device_id,
+								   IjExecution *execution);
+extern bool ij_store_get_execution_document(const text *tenant_id, const text *job_id, const text *device_id,
+											IjExecutionDocument *document);
+extern bool ij_store_resume(const text *tenant_id, const text *device_id, IjExecutionDocument *document);
+extern bool ij_store_claim_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
+								IjExecutionDocument *document);
+extern List *ij_store_claim_one_each(const text *tenant_id, ArrayType *device_ids, int limit);	/* of IjExecutionDocument * */
+extern ArrayType *ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit);	/* NULL: none */
+extern List *ij_store_pending(const text *tenant_id, const text *device_id, int limit); /* of IjExecutionDocument * */
+extern bool ij_store_change_execution(const IjExecutionChange *change, IjExecution *execution);
+extern bool ij_store_delete_execution(const text *tenant_id, const text *job_id, const text *device_id,
+									  int statuses, IjExecution *execution);
+extern List *ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, const text *status,
+											  const text *after_device_id, int limit);
+extern List *ij_store_list_executions_for_device(const text *tenant_id, const text *device_id, const text *status,
+												 bool after, TimestampTz after_created_at,
+												 const text *after_job_id, int limit);
+
+/*
+ * The first execution of the job, by device from *from on (NULL: the first), that
+ * has one of these statuses: its device, or NULL.
+ */
+extern text *ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses);
+
+/*
+ * Change, or delete, up to limit executions of a job that have one of these
+ * statuses, in device order from *from on.  Returns how many; *last is the last
+ * device changed.  Lock order: by device.
+ */
+extern int64 ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
+									   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
+extern int64 ij_store_delete_executions(const text *tenant_id, const text *job_id, const text *from,
+										int64 limit, text **last);
+
+/* add QUEUED executions; device_ids has no duplicates */
+extern int64 ij_store_add_executions(const text *tenant_id, const text *job_id, ArrayType *device_ids);
+
+/* registry */
+extern bool ij_store_get_fleet(IjFleet *fleet);
+extern void ij_store_set_fleet(const IjFleet *fleet);
+extern bool ij_store_target_exists(const IjFleet *fleet, const text *tenant_id, const text *group_id,
+								   const text *device_id);
+
+/*
+ * Walk the devices of a target in device order, on one snapshot, handing batches to
+ * the callback.  Needs no memory that grows with the fleet.
+ */
+typedef void (*IjDevicesCallback) (ArrayType *device_ids, void *arg);
+
+extern void ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *group_id,
+								  IjDevicesCallback callback, void *arg);
+
+/* for the guards, which act as the owner of the tables and see the latest state */
+extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
+									bool *expires, TimestampTz *expires_at);
+extern text *ij_store_guard_open_execution(const text *tenant_id, const text *job_id);
+
+#endif							/* IJ_STORE_H */

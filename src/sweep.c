@@ -1,0 +1,277 @@
+/*
+ * sweep.c
+ *		What the worker does for jobs: expire, complete, delete.
+ *
+ * A visit looks at the row of one job and does what it calls for.  The same visit
+ * serves the worker, which is told whom to visit, and run_job_sweep(), which visits
+ * every unfinished job.
+ *
+ * A sweep never waits: it takes the job row FOR NO KEY UPDATE SKIP LOCKED (FOR
+ * UPDATE only to delete it), then executions in device order with SKIP LOCKED, and
+ * reports IJ_VISIT_LOCKED when somebody else was in the way.  So it can be part of
+ * no deadlock.
+ *
+ * Completion looks for one open execution and never counts.  The one it finds is
+ * remembered as the job's witness, and until that one ends no report of the job
+ * needs to wake anybody; then the walk goes on from its key.  Each execution is
+ * passed over once this way and once more at the end, under the lock of the job
+ * row, which keeps new executions out: only that last walk decides.
+ */
+#include "postgres.h"
+
+#include "sweep.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "executions.h"
+#include "guard.h"
+#include "shmem.h"
+#include "store.h"
+
+/*
+ * A job without any execution is one whose creator has not come to them yet, or
+ * lost them; it is completed only when it was left alone for this long.
+ */
+#define EMPTY_JOB_GRACE_HOURS	1
+
+/* jobs that run_job_sweep() lists at once */
+#define SWEEP_JOBS	1000
+
+static bool
+is_expired(const IjJob *job)
+{
+	return job->expires && job->expires_at <= GetCurrentTransactionStartTimestamp();
+}
+
+/* Lock the job and see that it still is what we came for. */
+static bool
+lock_in_progress(IjJob *job)
+{
+	IjJob		locked;
+
+	if (!ij_store_lock_job(job->tenant_id, job->job_id, IJ_LOCK_SKIP, &locked))
+		return false;
+	*job = locked;
+	return true;
+}
+
+/*
+ * One batch of an expired job's QUEUED executions.  *job is re-read under its lock.
+ */
+static IjVisitResult
+expire(IjJob *job, int64 max_rows, IjSweepCounts *counts)
+{
+	text	   *from = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	text	   *last;
+	int64		changed;
+
+	if (!lock_in_progress(job))
+		return IJ_VISIT_LOCKED;
+	if (job->status != IJ_JOB_IN_PROGRESS || !is_expired(job))
+		return IJ_VISIT_DONE;
+
+	changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
+										IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
+										IJ_LOCK_SKIP, max_rows, &last);
+	counts->expired += changed;
+	if (changed >= max_rows)
+	{
+		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
+		return IJ_VISIT_AGAIN;
+	}
+	if (from != NULL)
+		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	if (ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_STATUS_BIT(IJ_EXEC_QUEUED)) != NULL)
+		return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+	return IJ_VISIT_DONE;
+}
+
+/*
+ * Find an open execution from this device on and make it the witness.  It is
+ * published first and looked at once more afterwards: a report that commits after
+ * that second look sees the witness, and tells us.
+ */
+static bool
+find_witness(const IjJob *job, const text *from)
+{
+	text	   *open = ij_store_first_execution(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES);
+
+	while (open != NULL)
+	{
+		text	   *again;
+
+		/* what an old snapshot shows as open may have ended long ago */
+		if (IsolationUsesXactSnapshot())
+			return true;
+		ij_hint_set(IJ_HINT_WITNESS, job->tenant_id, job->job_id, open);
+		again = ij_store_first_execution(job->tenant_id, job->job_id, open, IJ_OPEN_STATUSES);
+		if (again != NULL && VARSIZE_ANY_EXHDR(again) == VARSIZE_ANY_EXHDR(open) &&
+			memcmp(VARDATA_ANY(again), VARDATA_ANY(open), VARSIZE_ANY_EXHDR(open)) == 0)
+			return true;
+		open = again;
+	}
+	return false;
+}
+
+static void
+set_completed(const IjJob *job)
+{
+	bool		was_trusted = ij_guard_trust(true);
+	IjJob		changed;
+
+	PG_TRY();
+	{
+		ij_store_set_job_status(job, IJ_JOB_COMPLETED, &changed);
+	}
+	PG_FINALLY();
+	{
+		ij_guard_trust(was_trusted);
+	}
+	PG_END_TRY();
+}
+
+static bool
+is_abandoned(const IjJob *job)
+{
+	return is_expired(job) ||
+		TimestampDifferenceExceeds(job->updated_at, GetCurrentTransactionStartTimestamp(),
+								   EMPTY_JOB_GRACE_HOURS * SECS_PER_HOUR * 1000);
+}
+
+static IjVisitResult
+complete(IjJob *job, IjSweepCounts *counts)
+{
+	text	   *witness = ij_hint_get(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
+
+	if (find_witness(job, witness))
+		return IJ_VISIT_DONE;
+	if (!lock_in_progress(job))
+		return IJ_VISIT_LOCKED;
+	if (job->status != IJ_JOB_IN_PROGRESS || find_witness(job, NULL))
+		return IJ_VISIT_DONE;
+	if (!is_abandoned(job) &&
+		ij_store_first_execution(job->tenant_id, job->job_id, NULL, (1 << IJ_EXEC_STATUSES) - 1) == NULL)
+		return IJ_VISIT_DONE;
+	set_completed(job);
+	counts->completed++;
+	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
+	return IJ_VISIT_DONE;
+}
+
+/* One batch of a deleted job's executions; with the last of them goes the job. */
+static IjVisitResult
+remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
+{
+	text	   *from = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	text	   *last;
+	int64		deleted = ij_store_delete_executions(job->tenant_id, job->job_id, from, max_rows, &last);
+
+	counts->deleted += deleted;
+	if (deleted >= max_rows)
+	{
+		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
+		return IJ_VISIT_AGAIN;
+	}
+	if (from != NULL)
+		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	if (!ij_store_delete_job(job->tenant_id, job->job_id))
+		return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+	counts->deleted++;
+	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
+	return IJ_VISIT_DONE;
+}
+
+IjVisitResult
+ij_sweep_visit(const text *tenant_id, const text *job_id, int64 max_rows, IjSweepCounts *counts)
+{
+	IjJob		job;
+	int64		expired = counts->expired;
+	IjVisitResult result;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!ij_store_get_job(tenant_id, job_id, false, &job))
+		return IJ_VISIT_DONE;
+	switch (job.status)
+	{
+		case IJ_JOB_IN_PROGRESS:
+			if (is_expired(&job))
+			{
+				result = expire(&job, max_rows, counts);
+				if (result != IJ_VISIT_DONE || job.status != IJ_JOB_IN_PROGRESS)
+					return result;
+				if (counts->expired - expired >= max_rows)
+					return IJ_VISIT_AGAIN;
+			}
+			return complete(&job, counts);
+		case IJ_JOB_DELETION_IN_PROGRESS:
+			return remove_batch(&job, max_rows, counts);
+		case IJ_JOB_COMPLETED:
+		case IJ_JOB_CANCELED:
+			break;
+	}
+	return IJ_VISIT_DONE;
+}
+
+List *
+ij_sweep_due_jobs(TimestampTz after, TimestampTz upto, int max_jobs, TimestampTz *reached)
+{
+	return ij_store_due_jobs(after, upto, max_jobs, reached);
+}
+
+List *
+ij_sweep_unfinished_jobs(const IjJobKey *key, int max_jobs)
+{
+	return ij_store_unfinished_jobs(key, max_jobs);
+}
+
+TimestampTz
+ij_sweep_next_deadline(TimestampTz after)
+{
+	return ij_store_next_deadline(after);
+}
+
+/*
+ * Lists a page of jobs at a time, each page in a context of its own, so that memory
+ * does not grow with the number of jobs.
+ */
+void
+ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished)
+{
+	MemoryContext page = AllocSetContextCreate(CurrentMemoryContext, "iot_jobs sweep page", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	IjJobKey   *after = NULL;
+	List	   *jobs;
+
+	*unfinished = false;
+	while ((jobs = ij_sweep_unfinished_jobs(after, SWEEP_JOBS)) != NIL)
+	{
+		IjJobKey   *last = llast(jobs);
+		ListCell   *cell;
+
+		MemoryContextSwitchTo(page);
+		foreach(cell, jobs)
+		{
+			IjJobKey   *key = lfirst(cell);
+			IjVisitResult result = IJ_VISIT_AGAIN;
+
+			while (result == IJ_VISIT_AGAIN && !*unfinished)
+			{
+				int64		left = max_rows - (counts->expired + counts->completed + counts->deleted);
+
+				if (left > 0)
+					result = ij_sweep_visit(key->tenant_id, key->job_id, left, counts);
+				else
+					*unfinished = true;
+			}
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(page);
+		if (*unfinished)
+			break;
+		after = last;
+	}
+	MemoryContextDelete(page);
+}

@@ -1,0 +1,59 @@
+/*
+ * sweep.h
+ *		What the worker does for jobs: expire, complete, delete.
+ *
+ * The unit is a visit: look at one job and do for it what its row calls for, a
+ * bounded number of executions at a time, inside the caller's transaction.
+ */
+#ifndef IJ_SWEEP_H
+#define IJ_SWEEP_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+#include "store.h"
+
+typedef struct IjSweepCounts
+{
+	int64		expired;		/* executions that became TIMED_OUT */
+	int64		completed;		/* jobs that became COMPLETED */
+	int64		deleted;		/* executions and jobs that were removed */
+} IjSweepCounts;
+
+typedef enum IjVisitResult
+{
+	IJ_VISIT_DONE,				/* nothing left to do for this job now */
+	IJ_VISIT_AGAIN,				/* max_rows reached: visit again in a new transaction */
+	IJ_VISIT_LOCKED				/* somebody holds rows of it: visit again a little later */
+} IjVisitResult;
+
+/*
+ * Visit one job as the current user, changing at most max_rows rows.
+ */
+extern IjVisitResult ij_sweep_visit(const text *tenant_id, const text *job_id,
+									int64 max_rows, IjSweepCounts *counts);
+
+/*
+ * The jobs in progress whose deadline lies in (after, upto], by deadline; a List
+ * of IjJobKey *, about max_jobs of them (jobs with the very same deadline are
+ * never parted).  *reached is where to continue: the deadline of the last one
+ * listed, or upto when none is left.
+ */
+extern List *ij_sweep_due_jobs(TimestampTz after, TimestampTz upto, int max_jobs,
+							   TimestampTz *reached);
+
+/*
+ * The next max_jobs jobs, in key order after *key (NULL: from the start), that are
+ * in progress or being deleted; a List of IjJobKey *.
+ */
+extern List *ij_sweep_unfinished_jobs(const IjJobKey *key, int max_jobs);
+
+/* the earliest deadline after this moment; DT_NOEND if there is none */
+extern TimestampTz ij_sweep_next_deadline(TimestampTz after);
+
+/* visit every unfinished job, changing at most max_rows rows (*unfinished if that was not enough) */
+extern void ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished);
+
+#endif							/* IJ_SWEEP_H */

@@ -1,0 +1,28 @@
+/*
+ * tell.h
+ *		What the current transaction has to tell the worker when it commits.
+ *
+ * Each call only remembers; nothing leaves the backend before the commit, and
+ * nothing at all after a rollback.  What is told is a hint: the rows are the
+ * truth, and a hint too many costs the worker one look.
+ */
+#ifndef IJ_TELL_H
+#define IJ_TELL_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* an execution of this job ended or went away: the job may be complete */
+extern void ij_tell_ended(const text *tenant_id, const text *job_id, const text *device_id);
+
+/* this job wants a visit by the worker whatever its executions do (it is to be deleted) */
+extern void ij_tell_visit(const text *tenant_id, const text *job_id);
+
+/* some job has this deadline: the worker may have to wake earlier than it planned */
+extern void ij_tell_deadline(TimestampTz deadline);
+
+/* the worker should look at every job that is not finished */
+extern void ij_tell_everything(void);
+
+#endif							/* IJ_TELL_H */

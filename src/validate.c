@@ -1,0 +1,376 @@
+/*
+ * validate.c
+ *		Refuse bad input at the door.
+ *
+ * Every check first makes a complaint, which is only strings, and a thin wrapper
+ * raises it.  A batch of reports takes the complaint instead, because an error
+ * would cost the good reports of the batch, and a subtransaction for each report
+ * would cost more than the report.
+ *
+ * Nothing here reads a table or holds a lock.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "errors.h"
+#include "guc.h"
+#include "iot_jobs.h"
+#include "validate.h"
+
+/* what is wrong with a value, for errmsg, errdetail and errhint */
+typedef struct Complaint
+{
+	char	   *message;		/* NULL: nothing is wrong */
+	char	   *detail;
+	const char *hint;
+} Complaint;
+
+static Complaint complain_about_text(const char *argument, const text *value, int max_chars);
+static Complaint complain_about_size(const char *argument, const Jsonb *value, int limit,
+									 const char *hint);
+static Complaint complain_about_details(const Jsonb *value);
+static bool is_printable(pg_wchar c);
+static const char *json_kind(const Jsonb *value);
+static int64 scalar_text_length(const JsonbValue *value, int64 limit);
+static int64 string_text_length(const char *str, int len, int64 limit);
+
+static void
+raise_complaint(const Complaint *complaint)
+{
+	if (complaint->message != NULL)
+		ij_error_bad_argument(complaint->message, complaint->detail, complaint->hint);
+}
+
+/* ----------------------------------------------------------------
+ * Ids and other short texts
+ * ----------------------------------------------------------------
+ */
+
+void
+ij_validate_id(const char *argument, const text *value)
+{
+	Complaint	complaint;
+
+	if (value == NULL)
+		ij_error_null_argument(argument);
+	complaint = complain_about_text(argument, value, IJ_MAX_ID_CHARS);
+	raise_complaint(&complaint);
+}
+
+const char *
+ij_validate_id_complaint(const char *argument, const text *value)
+{
+	if (value == NULL)
+		return psprintf("argument \"%s\" must not be null", argument);
+	return complain_about_text(argument, value, IJ_MAX_ID_CHARS).message;
+}
+
+void
+ij_validate_document_type(const text *value)
+{
+	Complaint	complaint;
+
+	if (value == NULL)
+		ij_error_null_argument("document_type");
+	complaint = complain_about_text("document_type", value, IJ_MAX_DOCUMENT_TYPE_CHARS);
+	raise_complaint(&complaint);
+}
+
+/*
+ * Whatever text holds is valid in the encoding of the server; what is left to
+ * ask is how long it is, and whether somebody who reads it sees what it is.
+ */
+static Complaint
+complain_about_text(const char *argument, const text *value, int max_chars)
+{
+	Complaint	complaint = {NULL, NULL, NULL};
+	int			encoding = GetDatabaseEncoding();
+	const char *p = VARDATA_ANY(value);
+	const char *end = p + VARSIZE_ANY_EXHDR(value);
+	int			chars = 0;
+
+	if (p == end)
+		complaint.message = psprintf("argument \"%s\" must not be empty", argument);
+
+	for (; p < end && chars < max_chars; p += pg_encoding_mblen(encoding, p))
+	{
+		pg_wchar	c = (unsigned char) *p;
+
+		chars++;
+		if (IS_HIGHBIT_SET(*p))
+		{
+			if (encoding != PG_UTF8)
+				continue;
+			c = utf8_to_unicode((const unsigned char *) p);
+		}
+		if (!is_printable(c))
+		{
+			complaint.message = psprintf("argument \"%s\" has a character that cannot be printed", argument);
+			complaint.detail = psprintf("Character %d is U+%04X.", chars, (unsigned int) c);
+			break;
+		}
+	}
+
+	if (p < end && complaint.message == NULL)
+	{
+		complaint.message = psprintf("argument \"%s\" is too long", argument);
+		complaint.detail = psprintf("It has %d characters.",
+									pg_mbstrlen_with_len(VARDATA_ANY(value),
+														 VARSIZE_ANY_EXHDR(value)));
+	}
+
+	if (complaint.message != NULL)
+		complaint.hint = psprintf("Use 1 to %d characters, none of them a control character.", max_chars);
+	return complaint;
+}
+
+/*
+ * Control characters (C0, DEL, C1), the two separators that break a line as a
+ * control character does, and what Unicode says is no character at all.
+ */
+static bool
+is_printable(pg_wchar c)
+{
+	if (c < 0x20 || (c >= 0x7F && c <= 0x9F))
+		return false;
+	if (c == 0x2028 || c == 0x2029)
+		return false;
+	if ((c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE)
+		return false;
+	return true;
+}
+
+/* ----------------------------------------------------------------
+ * Documents
+ * ----------------------------------------------------------------
+ */
+
+void
+ij_validate_document(const char *argument, const Jsonb *value)
+{
+	Complaint	complaint;
+
+	if (value == NULL)
+		ij_error_null_argument(argument);
+	complaint = complain_about_size(argument, value, ij_guc_max_document_bytes,
+									"The setting iot_jobs.max_document_bytes is the limit.");
+	raise_complaint(&complaint);
+}
+
+void
+ij_validate_status_details(const Jsonb *value)
+{
+	Complaint	complaint = complain_about_details(value);
+
+	raise_complaint(&complaint);
+}
+
+const char *
+ij_validate_status_details_complaint(const Jsonb *value)
+{
+	return complain_about_details(value).message;
+}
+
+static Complaint
+complain_about_details(const Jsonb *value)
+{
+	Complaint	complaint = {NULL, NULL, NULL};
+
+	if (value == NULL)
+		return complaint;
+	if (!JB_ROOT_IS_OBJECT(value))
+	{
+		complaint.message = pstrdup("argument \"status_details\" must be a JSON object");
+		complaint.detail = psprintf("It is of type %s.", json_kind(value));
+		complaint.hint = "Give an object such as {\"message\": \"done\"}.";
+		return complaint;
+	}
+	return complain_about_size("status_details", value, ij_guc_max_status_details_bytes,
+							   "The setting iot_jobs.max_status_details_bytes is the limit.");
+}
+
+static Complaint
+complain_about_size(const char *argument, const Jsonb *value, int limit, const char *hint)
+{
+	Complaint	complaint = {NULL, NULL, NULL};
+
+	if (ij_jsonb_text_exceeds(value, limit))
+	{
+		complaint.message = psprintf("argument \"%s\" is too large", argument);
+		complaint.detail = psprintf("Its text form has more than %d bytes.", limit);
+		complaint.hint = hint;
+	}
+	return complaint;
+}
+
+/* the type of a JSON value that is no object, by the names of jsonb_typeof() */
+static const char *
+json_kind(const Jsonb *value)
+{
+	JsonbValue	scalar;
+
+	if (!JB_ROOT_IS_SCALAR(value))
+		return "array";
+	(void) JsonbExtractScalar((JsonbContainer *) &value->root, &scalar);
+	switch (scalar.type)
+	{
+		case jbvNull:
+			return "null";
+		case jbvString:
+			return "string";
+		case jbvNumeric:
+			return "number";
+		case jbvBool:
+			return "boolean";
+		default:
+			elog(ERROR, "unexpected type of jsonb scalar: %d", (int) scalar.type);
+	}
+}
+
+/*
+ * A small jsonb may have a huge text form: 9 kB of numbers like 1e100000 print as
+ * 95 MB.  So walk the value, add up what jsonb_out() would print, and stop as soon
+ * as the limit is passed: the work is bounded by the limit and one number.
+ */
+bool
+ij_jsonb_text_exceeds(const Jsonb *value, int64 limit)
+{
+	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &value->root);
+	bool		raw_scalar = JB_ROOT_IS_SCALAR(value);
+	bool		first = true;	/* does no separator come before the next item? */
+	int64		length = 0;
+	JsonbValue	v;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
+	{
+		CHECK_FOR_INTERRUPTS();
+
+		switch (token)
+		{
+			case WJB_BEGIN_ARRAY:
+			case WJB_BEGIN_OBJECT:
+				if (!first)
+					length += 2;	/* ", " */
+				if (!raw_scalar)
+					length += 1;	/* the bracket */
+				first = true;
+				break;
+			case WJB_END_ARRAY:
+			case WJB_END_OBJECT:
+				if (!raw_scalar)
+					length += 1;
+				first = false;
+				break;
+			case WJB_KEY:
+				if (!first)
+					length += 2;
+				length += string_text_length(v.val.string.val, v.val.string.len, limit - length) + 2;	/* ": " */
+				first = true;
+				break;
+			case WJB_VALUE:
+			case WJB_ELEM:
+				if (!first)
+					length += 2;
+				length += scalar_text_length(&v, limit - length);
+				first = false;
+				break;
+			default:
+				elog(ERROR, "unexpected jsonb iterator token: %d", (int) token);
+		}
+		if (length > limit)
+			return true;
+	}
+	return false;
+}
+
+/* the length of a scalar as jsonb_out() prints it, or anything above limit if it is longer */
+static int64
+scalar_text_length(const JsonbValue *value, int64 limit)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return 4;
+		case jbvBool:
+			return value->val.boolean ? 4 : 5;
+		case jbvString:
+			return string_text_length(value->val.string.val, value->val.string.len, limit);
+		case jbvNumeric:
+			{
+				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
+																		 NumericGetDatum(value->val.numeric)));
+				int64		length = strlen(number);
+
+				pfree(number);
+				return length;
+			}
+		default:
+			elog(ERROR, "unexpected type of jsonb scalar: %d", (int) value->type);
+	}
+}
+
+/* the same for a string, by the rules of escape_json() */
+static int64
+string_text_length(const char *str, int len, int64 limit)
+{
+	int64		length = 2;		/* the quotes */
+
+	for (int i = 0; i < len && length <= limit; i++)
+	{
+		switch (str[i])
+		{
+			case '\b':
+			case '\f':
+			case '\n':
+			case '\r':
+			case '\t':
+			case '"':
+			case '\\':
+				length += 2;
+				break;
+			default:
+				/* \u and four digits */
+				length += (unsigned char) str[i] < ' ' ? 6 : 1;
+				break;
+		}
+	}
+	return length;
+}
+
+/* ----------------------------------------------------------------
+ * Moments
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Against the clock, not the start of the transaction: a deadline that passed
+ * while the transaction ran is as useless as one that passed before.
+ */
+void
+ij_validate_expiry(TimestampTz value)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Interval	horizon = {.month = IJ_MAX_EXPIRY_YEARS * MONTHS_PER_YEAR};
+	TimestampTz latest = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+																 TimestampTzGetDatum(now),
+																 IntervalPGetDatum(&horizon)));
+
+	if (TIMESTAMP_NOT_FINITE(value))
+		ij_error_bad_argument("argument \"expires_at\" must be finite", NULL,
+							  "Leave expires_at out for a job that never expires.");
+	if (value <= now)
+		ij_error_bad_argument("argument \"expires_at\" must be in the future",
+							  psprintf("It is %s.", timestamptz_to_str(value)),
+							  psprintf("Give a moment after now and at most %d years ahead.",
+									   IJ_MAX_EXPIRY_YEARS));
+	if (value > latest)
+		ij_error_bad_argument("argument \"expires_at\" is too far in the future",
+							  psprintf("It is %s.", timestamptz_to_str(value)),
+							  psprintf("Give a moment after now and at most %d years ahead.",
+									   IJ_MAX_EXPIRY_YEARS));
+}

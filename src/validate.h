@@ -1,0 +1,40 @@
+/*
+ * validate.h
+ *		Refuse bad input at the door, with SQLSTATE 22023 and a word on what is allowed.
+ *
+ * Each check takes the argument's name for its message.  A NULL where a value is
+ * needed is 22004.
+ */
+#ifndef IJ_VALIDATE_H
+#define IJ_VALIDATE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+/* 1 to max_chars printable characters: no control character, no lone blank at either end is required */
+extern void ij_validate_id(const char *argument, const text *value);
+extern void ij_validate_document_type(const text *value);
+
+/* any JSON, as long as its text form stays within the limit */
+extern void ij_validate_document(const char *argument, const Jsonb *value);
+
+/* NULL or a JSON object within the limit */
+extern void ij_validate_status_details(const Jsonb *value);
+
+/* finite, after now, at most IJ_MAX_EXPIRY_YEARS away */
+extern void ij_validate_expiry(TimestampTz value);
+
+/*
+ * Why this id or these details would be refused, without an error: NULL if they are
+ * fine, else the message of the error.  For batches, where one bad report must not
+ * spoil the rest.
+ */
+extern const char *ij_validate_id_complaint(const char *argument, const text *value);
+extern const char *ij_validate_status_details_complaint(const Jsonb *value);
+
+/* does the text form of this value have more than limit bytes?  never builds the whole text */
+extern bool ij_jsonb_text_exceeds(const Jsonb *value, int64 limit);
+
+#endif							/* IJ_VALIDATE_H */

@@ -1,0 +1,1009 @@
+/*
+ * worker.c
+ *		The process that does the work of one database.
+ *
+ * Each turn gathers the jobs to visit and visits each once.  They come from four
+ * sources: jobs told by commits, jobs that were locked or failed a while ago, jobs
+ * whose deadline has passed, and, if somebody wants everything looked at, the
+ * next page of all unfinished jobs.  Every source gives a bounded number a turn,
+ * and a job that is not done after one visit comes again next turn, so none
+ * starves another.
+ *
+ * One unit is one transaction.  It visits jobs until it has changed
+ * iot_jobs.sweep_batch_rows rows.  If it fails, all that is known is that one of
+ * its jobs is bad, so they are visited again, each in a transaction of its own.
+ * A job that fails alone is put off, longer each time, and the rest goes on.
+ * What fails while gathering puts off the whole turn likewise.
+ *
+ * The worker connects as the bootstrap superuser, but touches data only as the
+ * owner of the tables, under a restricted security context.  While it waits it
+ * is in no transaction and holds no lock, and it leaves as soon as somebody wants
+ * the database for himself or another database needs its place.
+ *
+ * Whatever it has not done when it leaves, for whatever reason, it gives back to
+ * shared memory in leave().  A crash loses that with all else, and begins with a
+ * look at everything.
+ *
+ * No SQL and no rule is here: see sweep.c.  Nor is a lock: see shmem.c.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "guc.h"
+#include "launcher.h"
+#include "shmem.h"
+#include "sweep.h"
+#include "worker.h"
+
+/* jobs taken from one source in one turn */
+#define SOURCE_JOBS			256
+
+/* jobs visited in one transaction: small ones share it, but not its locks for long */
+#define UNIT_VISITS			64
+
+/* jobs put off that are remembered; beyond that, everything is looked at again later */
+#define MAX_PUT_OFF			1000
+
+/* a locked job is visited again after this long, doubling up to the second */
+#define LOCKED_FIRST_MS		100
+#define LOCKED_LAST_MS		1000
+
+/* so is one that failed */
+#define FAILED_FIRST_MS		1000
+#define FAILED_LAST_MS		60000
+
+/* a turn that failed as a whole */
+#define TROUBLE_FIRST_MS	500
+#define TROUBLE_LAST_MS		60000
+
+/* the same job's failure is logged once in this time */
+#define LOG_AGAIN_MS		60000
+
+/* how often to look whether somebody wants the database for himself */
+#define DEMAND_CHECK_MS		1000
+#define DEMAND_CHECK_BUSY_MS 100
+
+/* DROP DATABASE waits 5 s for others to leave; stay away for its next try */
+#define MAKE_WAY_MS			2000
+
+/* a busy worker whose place is wanted works this long first */
+#define QUANTUM_MS			1000
+
+typedef struct Visit
+{
+	dlist_node	node;
+	uint32		hash;			/* of the ids */
+	text	   *tenant_id;
+	text	   *job_id;
+	bool		alone;			/* in a transaction of its own */
+	int			failures;		/* in a row, alone */
+	int			locked;			/* times in a row */
+	TimestampTz not_before;		/* while put off */
+	TimestampTz logged_at;
+	IjVisitResult result;		/* of the visit in this unit */
+} Visit;
+
+/* what is to be visited; all of it is given back when the worker leaves */
+static dlist_head ready = DLIST_STATIC_INIT(ready); /* this turn */
+static dlist_head unit = DLIST_STATIC_INIT(unit);	/* in the open transaction */
+static dlist_head again = DLIST_STATIC_INIT(again); /* next turn */
+static dlist_head put_off = DLIST_STATIC_INIT(put_off);
+static int	nput_off = 0;
+
+/* the look at all unfinished jobs */
+static bool full_running = false;
+static IjJobKey *full_cursor = NULL;	/* the last job listed; NULL at the start */
+static TimestampTz full_again_at = DT_NOEND;	/* too much was put off */
+
+/* the deadlines that are being listed */
+static bool due_listing = false;
+static TimestampTz due_from;
+static int	due_page = SOURCE_JOBS;
+
+static int	trouble = 0;		/* turns in a row that failed as a whole */
+static TimestampTz trouble_until = 0;
+static bool absent = false;		/* the last unit did not find the extension */
+
+static bool making_way = false;
+static bool has_database = false;
+
+static MemoryContext turn_context;
+static MemoryContext visit_context; /* visits and cursor */
+
+/*
+ * Settings that ALTER DATABASE or ALTER ROLE may have left for this connection,
+ * and that a worker must not inherit.  One that this server does not have is
+ * skipped.
+ */
+static const char *const own_settings[][2] = {
+	/* whose names and whose rights */
+	{"search_path", "pg_catalog, pg_temp"},
+	{"role", "none"},
+	{"session_replication_role", "origin"},
+	{"row_security", "on"},
+
+	/* what ends a transaction */
+	{"statement_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"transaction_timeout", "0"},
+	{"exit_on_error", "off"},
+
+	/* what a transaction is */
+	{"default_transaction_isolation", "read committed"},
+	{"default_transaction_read_only", "off"},
+	{"default_transaction_deferrable", "off"},
+	{"synchronous_commit", "local"},	/* a standby that is away stops no sweep, as no vacuum */
+
+	/* what a statement means */
+	{"standard_conforming_strings", "on"},
+	{"transform_null_equals", "off"},
+	{"zero_damaged_pages", "off"},
+	{"ignore_checksum_failure", "off"},
+	{"xmloption", "content"},
+
+	/* how it runs: along a key, from where it stopped, without a sort of all there is */
+	{"enable_indexscan", "on"},
+	{"enable_indexonlyscan", "on"},
+	{"enable_tidscan", "on"},
+	{"enable_nestloop", "on"},
+	{"enable_seqscan", "off"},
+	{"enable_bitmapscan", "off"},
+	{"enable_sort", "off"},
+	{"plan_cache_mode", "auto"},
+	{"jit", "off"},
+	{"max_parallel_workers_per_gather", "0"},
+	{"force_parallel_mode", "off"},
+	{"debug_parallel_query", "off"},
+};
+
+static void
+refuse_inherited_settings(void)
+{
+	for (int i = 0; i < lengthof(own_settings); i++)
+	{
+		if (GetConfigOption(own_settings[i][0], true, false) != NULL)
+			SetConfigOption(own_settings[i][0], own_settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+}
+
+static TimestampTz
+ms_from(TimestampTz start, int64 ms)
+{
+	return TimestampTzPlusMilliseconds(start, ms);
+}
+
+/* first, 2 first, 4 first ... last */
+static int64
+growing_pause(int times, int64 first, int64 last)
+{
+	int64		pause = first;
+
+	for (int i = 1; i < times && pause < last; i++)
+		pause *= 2;
+	return Min(pause, last);
+}
+
+/*
+ * ------------------------------------------------------------
+ * Visits
+ * ------------------------------------------------------------
+ */
+
+static text *
+copy_text(const text *value)
+{
+	int			len = VARSIZE_ANY_EXHDR(value);
+	text	   *copy = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(copy, VARHDRSZ + len);
+	memcpy(VARDATA(copy), VARDATA_ANY(value), len);
+	return copy;
+}
+
+static bool
+same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+static uint32
+hash_ids(const text *tenant_id, const text *job_id)
+{
+	return hash_combine(hash_bytes((const unsigned char *) VARDATA_ANY(tenant_id),
+								   VARSIZE_ANY_EXHDR(tenant_id)),
+						hash_bytes((const unsigned char *) VARDATA_ANY(job_id),
+								   VARSIZE_ANY_EXHDR(job_id)));
+}
+
+/* the lists are short, and the hash settles nearly every comparison */
+static Visit *
+find_visit(dlist_head *list, uint32 hash, const text *tenant_id, const text *job_id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, list)
+	{
+		Visit	   *visit = dlist_container(Visit, node, iter.cur);
+
+		if (visit->hash == hash && same_text(visit->job_id, job_id) &&
+			same_text(visit->tenant_id, tenant_id))
+			return visit;
+	}
+	return NULL;
+}
+
+/*
+ * Have this job visited this turn.  One that is put off because it failed stays put
+ * off; one that is put off because it was locked comes back next turn.
+ */
+static void
+add_visit(const text *tenant_id, const text *job_id)
+{
+	uint32		hash = hash_ids(tenant_id, job_id);
+	MemoryContext old_context;
+	Visit	   *visit;
+
+	if (find_visit(&ready, hash, tenant_id, job_id) != NULL)
+		return;
+	visit = find_visit(&put_off, hash, tenant_id, job_id);
+	if (visit != NULL)
+	{
+		if (visit->failures == 0)
+			visit->not_before = 0;
+		return;
+	}
+
+	old_context = MemoryContextSwitchTo(visit_context);
+	visit = palloc0(sizeof(Visit));
+	visit->hash = hash;
+	visit->tenant_id = copy_text(tenant_id);
+	visit->job_id = copy_text(job_id);
+	MemoryContextSwitchTo(old_context);
+	dlist_push_tail(&ready, &visit->node);
+}
+
+static void
+add_visits(List *jobs)
+{
+	ListCell   *lc;
+
+	foreach(lc, jobs)
+	{
+		IjJobKey   *key = lfirst(lc);
+
+		add_visit(key->tenant_id, key->job_id);
+	}
+}
+
+static void
+free_visit(Visit *visit)
+{
+	pfree(visit->tenant_id);
+	pfree(visit->job_id);
+	pfree(visit);
+}
+
+/* visit is in no list */
+static void
+put_off_visit(Visit *visit, int64 ms)
+{
+	if (nput_off == MAX_PUT_OFF)
+	{
+		full_again_at = Min(full_again_at, ms_from(GetCurrentTimestamp(), FAILED_LAST_MS));
+		free_visit(visit);
+		return;
+	}
+	visit->not_before = ms_from(GetCurrentTimestamp(), ms);
+	dlist_push_tail(&put_off, &visit->node);
+	nput_off++;
+}
+
+static Visit *
+pop_visit(dlist_head *list)
+{
+	return dlist_container(Visit, node, dlist_pop_head_node(list));
+}
+
+/* when to visit what was put off; DT_NOEND: nothing was */
+static TimestampTz
+put_off_until(void)
+{
+	TimestampTz until = full_again_at;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &put_off)
+		until = Min(until, dlist_container(Visit, node, iter.cur)->not_before);
+	return until;
+}
+
+static void
+give_back_visits(dlist_head *list)
+{
+	while (!dlist_is_empty(list))
+	{
+		Visit	   *visit = pop_visit(list);
+		IjTold		told;
+		bool		fits = ij_told_make(&told, visit->tenant_id, visit->job_id);
+
+		ij_worker_put_back(fits ? &told : NULL);
+	}
+}
+
+/* can the look at all unfinished jobs go on in another worker? */
+static bool
+cursor_fits(void)
+{
+	IjTold		cursor;
+
+	return full_cursor == NULL ||
+		ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id);
+}
+
+/*
+ * Leave, with what was not done.  Runs at every kind of exit but a crash, after
+ * the transaction was aborted.
+ */
+static void
+leave(int code, Datum arg)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz hold_until = 0;
+
+	if (has_database)
+	{
+		/*
+		 * What was put off must not start the next worker at once; but it may not
+		 * hold up for long what is told from now on.
+		 */
+		if (making_way)
+			hold_until = ms_from(now, MAKE_WAY_MS);
+		else if (put_off_until() != DT_NOEND || trouble_until > now)
+			hold_until = ms_from(now, LOCKED_LAST_MS);
+
+		if (full_running)
+		{
+			IjTold		cursor;
+
+			if (full_cursor != NULL &&
+				ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id))
+				ij_worker_pause_full(&cursor);
+			else
+				ij_worker_pause_full(NULL);
+		}
+		/* after an error we may have lost our place in anything */
+		if (full_again_at != DT_NOEND || code != 0)
+			ij_worker_pause_full(NULL);
+		if (due_listing)
+			ij_worker_listed_due(due_from, now);
+		give_back_visits(&unit);
+		give_back_visits(&ready);
+		give_back_visits(&again);
+		give_back_visits(&put_off);
+	}
+	ij_worker_leave_database(code != 0, hold_until, making_way);
+}
+
+/*
+ * ------------------------------------------------------------
+ * Transactions
+ * ------------------------------------------------------------
+ */
+
+/*
+ * Begin a transaction as the owner of the tables.  False, and no transaction, if the
+ * extension is not there.
+ */
+static bool
+begin_as_owner(IjIdentity *saved, const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	MemoryContextSwitchTo(turn_context);
+	pgstat_report_activity(STATE_RUNNING, activity);
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	absent = !ij_catalog_find();
+	PopActiveSnapshot();
+	if (absent)
+	{
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(turn_context);
+		return false;
+	}
+	ij_worker_found_extension();
+	ij_catalog_become_owner(saved);
+	return true;
+}
+
+static void
+commit_as_owner(const IjIdentity *saved, const IjSweepCounts *counts)
+{
+	int			own_xids;
+
+	ij_catalog_become_again(saved);
+	own_xids = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? 1 : 0;
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(turn_context);
+	ij_worker_count_pass(counts, own_xids);
+	(void) pgstat_report_stat(false);
+}
+
+static void
+visit_error_context(void *arg)
+{
+	Visit	   *visit = *(Visit **) arg;
+
+	if (visit != NULL)
+		errcontext("iot_jobs worker visiting job \"%.*s\" of tenant \"%.*s\"",
+				   (int) VARSIZE_ANY_EXHDR(visit->job_id), VARDATA_ANY(visit->job_id),
+				   (int) VARSIZE_ANY_EXHDR(visit->tenant_id), VARDATA_ANY(visit->tenant_id));
+	else
+		errcontext("iot_jobs worker looking for jobs to visit");
+}
+
+/*
+ * In a PG_CATCH(): abort, note the error, and log it unless it was logged lately.
+ */
+static void
+recover(bool may_log)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(turn_context);
+	error = CopyErrorData();
+	if (ij_worker_note_error(error->message, may_log))
+		EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(turn_context);
+	FreeErrorData(error);
+	RESUME_INTERRUPTS();
+	(void) pgstat_report_stat(false);
+}
+
+/*
+ * Visit jobs in one transaction.  The visits move to the list "unit", and have
+ * their result when it returns; false if it failed, and nothing was done.
+ */
+static bool
+visit_in_one_transaction(void)
+{
+	IjSweepCounts counts = {0};
+	IjIdentity	saved;
+	ErrorContextCallback callback;
+	Visit	   *volatile visiting = NULL;
+	volatile bool done = false;
+
+	callback.callback = visit_error_context;
+	callback.arg = (void *) &visiting;
+	callback.previous = error_context_stack;
+
+	PG_TRY();
+	{
+		error_context_stack = &callback;
+		if (begin_as_owner(&saved, "iot_jobs: visiting jobs"))
+		{
+			int64		rows = 0;
+			int			visits = 0;
+
+			do
+			{
+				visiting = pop_visit(&ready);
+				dlist_push_tail(&unit, &visiting->node);
+
+				PushActiveSnapshot(GetTransactionSnapshot());
+				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id,
+												  ij_guc_sweep_batch_rows - rows, &counts);
+				PopActiveSnapshot();
+
+				rows = counts.expired + counts.completed + counts.deleted;
+				visits++;
+			} while (!visiting->alone && rows < ij_guc_sweep_batch_rows &&
+					 visits < UNIT_VISITS && !dlist_is_empty(&ready) &&
+					 !dlist_head_element(Visit, node, &ready)->alone);
+			commit_as_owner(&saved, &counts);
+		}
+		done = true;
+		error_context_stack = callback.previous;
+	}
+	PG_CATCH();
+	{
+		Visit	   *culprit = visiting;
+
+		recover(culprit == NULL || culprit->logged_at == 0 ||
+				GetCurrentTimestamp() >= ms_from(culprit->logged_at, LOG_AGAIN_MS));
+		if (culprit != NULL)
+			culprit->logged_at = GetCurrentTimestamp();
+	}
+	PG_END_TRY();
+	return done;
+}
+
+/* what becomes of the visits of a unit that was committed */
+static void
+settle_visits(void)
+{
+	while (!dlist_is_empty(&unit))
+	{
+		Visit	   *visit = pop_visit(&unit);
+
+		visit->failures = 0;
+		visit->alone = false;
+		switch (visit->result)
+		{
+			case IJ_VISIT_DONE:
+				free_visit(visit);
+				break;
+			case IJ_VISIT_AGAIN:
+				visit->locked = 0;
+				dlist_push_tail(&again, &visit->node);
+				break;
+			case IJ_VISIT_LOCKED:
+				visit->locked++;
+				put_off_visit(visit, growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS));
+				break;
+		}
+	}
+}
+
+/* ... and of one that failed */
+static void
+blame_visits(void)
+{
+	bool		one = !dlist_is_empty(&unit) && !dlist_has_next(&unit, dlist_head_node(&unit));
+
+	while (!dlist_is_empty(&unit))
+	{
+		Visit	   *visit = pop_visit(&unit);
+
+		if (one)
+		{
+			visit->failures++;
+			put_off_visit(visit, growing_pause(visit->failures, FAILED_FIRST_MS, FAILED_LAST_MS));
+		}
+		else
+		{
+			visit->alone = true;
+			dlist_push_tail(&again, &visit->node);
+		}
+	}
+}
+
+static void
+note_trouble(void)
+{
+	trouble++;
+	trouble_until = ms_from(GetCurrentTimestamp(),
+							growing_pause(trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS));
+	ij_worker_set_activity(IJ_WORKER_BACKING_OFF);
+}
+
+/*
+ * ------------------------------------------------------------
+ * Sources
+ * ------------------------------------------------------------
+ */
+
+static void
+take_told_jobs(void)
+{
+	IjTold	   *told = palloc(sizeof(IjTold) * SOURCE_JOBS);
+	int			n = ij_worker_take_told(told, SOURCE_JOBS);
+
+	for (int i = 0; i < n; i++)
+		add_visit(ij_told_tenant(&told[i]), ij_told_job(&told[i]));
+}
+
+static void
+take_put_off_jobs(TimestampTz now)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &put_off)
+	{
+		Visit	   *visit = dlist_container(Visit, node, iter.cur);
+
+		if (visit->not_before > now)
+			continue;
+		dlist_delete(iter.cur);
+		nput_off--;
+		visit->alone = visit->failures > 0;
+		dlist_push_tail(&ready, &visit->node);
+	}
+}
+
+static void
+set_full_cursor(const text *tenant_id, const text *job_id)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(visit_context);
+	IjJobKey   *old = full_cursor;
+
+	full_cursor = NULL;
+	if (tenant_id != NULL)
+	{
+		IjJobKey   *cursor = palloc(sizeof(IjJobKey));
+
+		cursor->tenant_id = copy_text(tenant_id);
+		cursor->job_id = copy_text(job_id);
+		full_cursor = cursor;
+	}
+	if (old != NULL)
+	{
+		pfree(old->tenant_id);
+		pfree(old->job_id);
+		pfree(old);
+	}
+	MemoryContextSwitchTo(old_context);
+}
+
+/* begin to look at all unfinished jobs if that is wanted */
+static void
+take_wish_for_everything(void)
+{
+	bool		has_cursor;
+	IjTold		cursor;
+
+	if (full_running || !ij_worker_take_full(&has_cursor, &cursor))
+		return;
+	full_running = true;
+	if (has_cursor)
+		set_full_cursor(ij_told_tenant(&cursor), ij_told_job(&cursor));
+	else
+		set_full_cursor(NULL, NULL);
+}
+
+static void
+list_unfinished_jobs(void)
+{
+	List	   *jobs = ij_sweep_unfinished_jobs(full_cursor, SOURCE_JOBS);
+
+	add_visits(jobs);
+	if (list_length(jobs) == SOURCE_JOBS)
+	{
+		IjJobKey   *last = llast(jobs);
+
+		set_full_cursor(last->tenant_id, last->job_id);
+	}
+	else
+	{
+		full_running = false;
+		set_full_cursor(NULL, NULL);
+	}
+}
+
+/*
+ * Jobs that share one deadline and stay in progress (a device is still busy) are
+ * listed again and again if they fill a page: then the page grows until it holds
+ * them all.
+ */
+static void
+list_due_jobs(TimestampTz upto)
+{
+	TimestampTz reached = upto;
+	List	   *jobs = ij_sweep_due_jobs(due_from, upto, due_page, &reached);
+
+	add_visits(jobs);
+	if (list_length(jobs) < due_page)
+	{
+		due_page = SOURCE_JOBS;
+		ij_worker_listed_due(upto, ij_sweep_next_deadline(upto));
+	}
+	else
+	{
+		due_page = reached - 1 > due_from ? SOURCE_JOBS : due_page * 2;
+		ij_worker_listed_due(reached - 1, reached);
+	}
+	due_listing = false;
+}
+
+/*
+ * Gather what takes a transaction to find.  The first look at everything also
+ * finds the next deadline.
+ */
+static void
+list_jobs(bool full, bool due)
+{
+	IjIdentity	saved;
+	IjSweepCounts counts = {0};
+	ErrorContextCallback callback;
+	Visit	   *nobody = NULL;
+	TimestampTz upto = GetCurrentTimestamp();
+
+	callback.callback = visit_error_context;
+	callback.arg = &nobody;
+	callback.previous = error_context_stack;
+
+	/* before our snapshot: a deadline told from here on is not ours to see */
+	if (due && !due_listing)
+	{
+		due_from = ij_worker_list_due(upto);
+		due_listing = true;
+	}
+
+	PG_TRY();
+	{
+		error_context_stack = &callback;
+		if (begin_as_owner(&saved, "iot_jobs: listing jobs"))
+		{
+			PushActiveSnapshot(GetTransactionSnapshot());
+			if (full)
+				list_unfinished_jobs();
+			if (due)
+				list_due_jobs(upto);
+			PopActiveSnapshot();
+			commit_as_owner(&saved, &counts);
+		}
+		error_context_stack = callback.previous;
+		trouble = 0;
+	}
+	PG_CATCH();
+	{
+		recover(true);
+		note_trouble();
+	}
+	PG_END_TRY();
+}
+
+/*
+ * ------------------------------------------------------------
+ * The loop
+ * ------------------------------------------------------------
+ */
+
+/*
+ * Is there a reason to leave even with work to do?
+ */
+static bool
+stop_for_others(TimestampTz now, bool idle)
+{
+	static TimestampTz checked_at = 0;
+	IjDatabase	database;
+
+	if (!ij_guc_worker_enabled)
+		return true;
+
+	if (now >= ms_from(checked_at, idle ? DEMAND_CHECK_MS / 2 : DEMAND_CHECK_BUSY_MS) ||
+		now < checked_at)
+	{
+		checked_at = now;
+		if (ij_launcher_database_in_demand(MyDatabaseId))
+		{
+			making_way = true;
+			return true;
+		}
+	}
+
+	ij_worker_get(&database);
+	return database.yield_wanted && cursor_fits() &&
+		(idle || now >= ms_from(database.started_at, QUANTUM_MS));
+}
+
+/* fill "ready" for this turn */
+static void
+gather(TimestampTz now)
+{
+	IjDatabase	database;
+	bool		due;
+
+	if (full_again_at <= now)
+	{
+		full_again_at = DT_NOEND;
+		ij_worker_pause_full(NULL);
+	}
+
+	/* what the last turn did not finish comes first */
+	while (!dlist_is_empty(&again))
+		dlist_push_tail(&ready, dlist_pop_head_node(&again));
+	take_put_off_jobs(now);
+	take_told_jobs();
+
+	take_wish_for_everything();
+	ij_worker_get(&database);
+	due = due_listing || database.next_deadline <= now || database.watermark == DT_NOBEGIN;
+	if (full_running || due)
+		list_jobs(full_running, due);
+}
+
+/* visit each job of "ready" once, or until there is a reason to stop */
+static void
+visit_ready_jobs(void)
+{
+	while (!dlist_is_empty(&ready))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (stop_for_others(GetCurrentTimestamp(), false))
+			return;
+		if (!visit_in_one_transaction())
+		{
+			bool		nobody = dlist_is_empty(&unit);
+
+			blame_visits();
+			if (nobody)
+			{
+				/* it failed before the first visit */
+				note_trouble();
+				return;
+			}
+		}
+		else if (absent)
+			return;
+		else
+		{
+			trouble = 0;
+			settle_visits();
+		}
+	}
+}
+
+/*
+ * The extension is not there, or was not a moment ago.  Forget all work, unless it
+ * appeared meanwhile; true if the database was given back.
+ */
+static bool
+give_up_database(void)
+{
+	IjIdentity	saved;
+	IjSweepCounts counts = {0};
+
+	do
+	{
+		dlist_init(&ready);
+		dlist_init(&again);
+		dlist_init(&put_off);
+		nput_off = 0;
+		full_running = false;
+		full_cursor = NULL;
+		full_again_at = DT_NOEND;
+		due_listing = false;
+		MemoryContextReset(visit_context);
+
+		ij_worker_drop_told();
+		if (begin_as_owner(&saved, "iot_jobs: looking for the extension"))
+		{
+			commit_as_owner(&saved, &counts);
+			ij_worker_pause_full(NULL);
+			return false;
+		}
+	} while (!ij_worker_give_back());
+	has_database = false;
+	return true;
+}
+
+/* sleep until then, until something is told, or until it is time to look who wants the database */
+static void
+worker_sleep(TimestampTz now, TimestampTz until)
+{
+	static uint32 wait_event = 0;
+	long		timeout;
+
+	if (wait_event == 0)
+		wait_event = ij_wait_event_new("IotJobsWorkerMain");
+	until = Min(until, ms_from(now, DEMAND_CHECK_MS));
+	timeout = TimestampDifferenceMilliseconds(now, until);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+reload_if_asked(void)
+{
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+work_until_there_is_a_reason_to_leave(void)
+{
+	TimestampTz idle_since = GetCurrentTimestamp();
+
+	for (;;)
+	{
+		TimestampTz now;
+		TimestampTz idle_until;
+		IjDatabase	database;
+
+		CHECK_FOR_INTERRUPTS();
+		reload_if_asked();
+		MemoryContextSwitchTo(turn_context);
+		MemoryContextReset(turn_context);
+
+		now = GetCurrentTimestamp();
+		if (now >= trouble_until)
+		{
+			gather(now);
+			if (!absent && !dlist_is_empty(&ready))
+			{
+				ij_worker_set_activity(IJ_WORKER_WORKING);
+				visit_ready_jobs();
+				idle_since = GetCurrentTimestamp();
+			}
+			if (absent && give_up_database())
+				return;
+		}
+		now = GetCurrentTimestamp();
+		ij_worker_get(&database);
+		if (now >= trouble_until &&
+			(!dlist_is_empty(&ready) || !dlist_is_empty(&again) || full_running ||
+			 ij_database_wants_worker(&database, now)))
+		{
+			if (stop_for_others(now, false))
+				return;
+			continue;
+		}
+
+		/* nothing to do, or nothing to be done for a while */
+		if (now >= trouble_until)
+		{
+			if (database.activity != IJ_WORKER_IDLE)
+			{
+				ij_worker_set_activity(IJ_WORKER_IDLE);
+				pgstat_report_activity(STATE_IDLE, NULL);
+				(void) pgstat_report_stat(true);
+			}
+			if (put_off_until() == DT_NOEND)
+			{
+				ij_worker_nothing_overdue();
+				ij_worker_succeeded();
+			}
+		}
+		if (stop_for_others(now, true))
+			return;
+		idle_until = ms_from(idle_since, (int64) ij_guc_worker_idle_timeout * 1000);
+		if (now >= trouble_until && now >= idle_until && put_off_until() == DT_NOEND)
+			return;
+		if (now < trouble_until)
+			worker_sleep(now, trouble_until);
+		else
+			worker_sleep(now, Min(put_off_until(), database.next_deadline));
+	}
+}
+
+void
+ij_worker_main(Datum main_arg)
+{
+	Oid			dboid = DatumGetObjectId(main_arg);
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	/* before connecting: so that a failure to connect counts as ours */
+	if (!ij_shmem_attach() || !ij_worker_take_database(dboid))
+		proc_exit(0);
+	has_database = true;
+	before_shmem_exit(leave, (Datum) 0);
+
+	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	refuse_inherited_settings();
+	pgstat_report_appname("iot_jobs worker");
+
+	turn_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs turn", ALLOCSET_DEFAULT_SIZES);
+	visit_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs visits", ALLOCSET_DEFAULT_SIZES);
+
+	work_until_there_is_a_reason_to_leave();
+	proc_exit(0);
+}
