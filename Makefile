@@ -14,6 +14,7 @@ MODULE_big   = iot_jobs
 PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
 OBJS = \
 	src/catalog.o \
+	src/direct.o \
 	src/errors.o \
 	src/executions.o \
 	src/fanout.o \

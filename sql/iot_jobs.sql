@@ -408,7 +408,9 @@ FROM PUBLIC;
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
 -- The statements of migration 077 stand here as they stand there, so that the two
--- can be laid side by side.  What is there already is then compared with them.
+-- can be laid side by side.  CREATE ... IF NOT EXISTS would refuse, in a script of
+-- an extension, a table that is not the extension's; so what is there already is
+-- passed over, and compared with the migration afterwards.
 DO $install$
 DECLARE
     mode        constant text := lower(COALESCE(current_setting('iot_jobs.create_tables', true), 'auto'));
@@ -463,28 +465,36 @@ BEGIN
             name        TEXT,
             created_at  TIMESTAMPTZ NOT NULL DEFAULT now()
         );
-        CREATE TABLE IF NOT EXISTS @extschema@.devices (
-            tenant_id   TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
-            device_id   TEXT        NOT NULL CHECK (device_id <> ''),
-            created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
-            PRIMARY KEY (tenant_id, device_id)
-        );
-        CREATE TABLE IF NOT EXISTS @extschema@.device_groups (
-            tenant_id   TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
-            group_id    TEXT        NOT NULL CHECK (group_id <> ''),
-            description TEXT,
-            created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
-            PRIMARY KEY (tenant_id, group_id)
-        );
-        CREATE TABLE IF NOT EXISTS @extschema@.device_group_members (
-            tenant_id   TEXT        NOT NULL,
-            group_id    TEXT        NOT NULL,
-            device_id   TEXT        NOT NULL,
-            added_at    TIMESTAMPTZ NOT NULL DEFAULT now(),
-            PRIMARY KEY (tenant_id, group_id, device_id),
-            FOREIGN KEY (tenant_id, group_id) REFERENCES @extschema@.device_groups (tenant_id, group_id) ON DELETE CASCADE,
-            FOREIGN KEY (tenant_id, device_id) REFERENCES @extschema@.devices (tenant_id, device_id) ON DELETE CASCADE
-        );
+        IF 'devices' <> ALL (had) THEN
+            CREATE TABLE @extschema@.devices (
+                tenant_id   TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
+                device_id   TEXT        NOT NULL CHECK (device_id <> ''),
+                created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+                PRIMARY KEY (tenant_id, device_id)
+            );
+        END IF;
+        IF 'device_groups' <> ALL (had) THEN
+            CREATE TABLE @extschema@.device_groups (
+                tenant_id   TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
+                group_id    TEXT        NOT NULL CHECK (group_id <> ''),
+                description TEXT,
+                created_at  TIMESTAMPTZ NOT NULL DEFAULT now(),
+                PRIMARY KEY (tenant_id, group_id)
+            );
+        END IF;
+        IF 'device_group_members' <> ALL (had) THEN
+            CREATE TABLE @extschema@.device_group_members (
+                tenant_id   TEXT        NOT NULL,
+                group_id    TEXT        NOT NULL,
+                device_id   TEXT        NOT NULL,
+                added_at    TIMESTAMPTZ NOT NULL DEFAULT now(),
+                PRIMARY KEY (tenant_id, group_id, device_id),
+                FOREIGN KEY (tenant_id, group_id) REFERENCES @extschema@.device_groups (tenant_id, group_id) ON DELETE CASCADE,
+                FOREIGN KEY (tenant_id, device_id) REFERENCES @extschema@.devices (tenant_id, device_id) ON DELETE CASCADE
+            );
+            -- for the cascade from devices
+            CREATE INDEX device_group_members_device ON @extschema@.device_group_members (tenant_id, device_id);
+        END IF;
         FOREACH rel IN ARRAY '{tenants,devices,device_groups,device_group_members}'::text[] LOOP
             CONTINUE WHEN rel = ANY (had);
             EXECUTE format('ALTER TABLE @extschema@.%I ENABLE ROW LEVEL SECURITY', rel);
@@ -497,69 +507,8 @@ BEGIN
     END IF;
 
     -- ---- migration 077 -----------------------------------------
-    CREATE TABLE IF NOT EXISTS @extschema@.jobs (
-        job_id          TEXT        NOT NULL,
-        tenant_id       TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
-
-        -- Document
-        document_type   TEXT        NOT NULL,           -- required "type" field
-        document_params JSONB       NOT NULL DEFAULT '{}',  -- freeform params
-
-        -- Target (one of these is set)
-        target_device_id  TEXT,     -- single device
-        target_group_id   TEXT,     -- device group (snapshot at creation)
-        target_all        BOOLEAN   NOT NULL DEFAULT FALSE,  -- all devices in tenant
-
-        -- Lifecycle
-        status          TEXT        NOT NULL DEFAULT 'IN_PROGRESS'
-                        CHECK (status IN ('IN_PROGRESS','COMPLETED','CANCELED','DELETION_IN_PROGRESS')),
-
-        -- TTL
-        expires_at      TIMESTAMPTZ,
-
-        -- Audit
-        created_by      TEXT,       -- operator user_id
-        created_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
-        updated_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
-
-        PRIMARY KEY (tenant_id, job_id),
-
-        -- Exactly one target must be set
-        CONSTRAINT jobs_target_check CHECK (
-            (target_device_id IS NOT NULL)::INT +
-            (target_group_id  IS NOT NULL)::INT +
-            (target_all = TRUE)::INT = 1
-        )
-    );
-
-    CREATE TABLE IF NOT EXISTS @extschema@.job_executions (
-        job_id          TEXT        NOT NULL,
-        tenant_id       TEXT        NOT NULL,
-        device_id       TEXT        NOT NULL,
-
-        -- Lifecycle
-        status          TEXT        NOT NULL DEFAULT 'QUEUED'
-                        CHECK (status IN (
-                            'QUEUED','IN_PROGRESS','SUCCEEDED',
-                            'FAILED','TIMED_OUT','REJECTED'
-                        )),
-
-        -- Device-reported outcome
-        status_details  JSONB,      -- device can report error messages, progress, etc.
-
-        -- Execution version (monotonically increasing per execution, for optimistic lock)
-        execution_number BIGINT     NOT NULL DEFAULT 1,
-
-        -- Timestamps
-        queued_at       TIMESTAMPTZ NOT NULL DEFAULT NOW(),
-        started_at      TIMESTAMPTZ,
-        last_updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
-
-        PRIMARY KEY (tenant_id, job_id, device_id),
-        FOREIGN KEY (tenant_id, job_id) REFERENCES @extschema@.jobs (tenant_id, job_id) ON DELETE CASCADE
-    );
-
-    -- Columns: as the migration has them, and no other one that an INSERT has to give.
+    -- The columns of what is there already: as the migration has them, and no other
+    -- one that an INSERT has to give.
     SELECT CASE
              WHEN a.attname IS NULL THEN format('column "%s" of table "%s" is missing', w.col, w.tab)
              WHEN w.col IS NULL THEN format('column "%s" of table "%s" is not in the migration and must be given a value', a.attname, c.relname)
@@ -602,12 +551,12 @@ BEGIN
         ON c.relname::text = w.tab AND a.attname::text = w.col
       LEFT JOIN pg_attrdef d
         ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-     WHERE a.attname IS NULL
+     WHERE (w.tab IS NULL OR w.tab = ANY (had)) AND (a.attname IS NULL
         OR w.col IS NULL AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
         OR format_type(a.atttypid, a.atttypmod) <> w.typ
         OR a.attnotnull <> w.mandatory
         OR w.col IS NOT NULL AND COALESCE(pg_get_expr(d.adbin, d.adrelid), '')
-           <> COALESCE(w.def, '')
+           <> COALESCE(w.def, ''))
      ORDER BY COALESCE(w.tab, c.relname) DESC, a.attnum
      LIMIT 1;
     IF difference IS NOT NULL THEN
@@ -615,6 +564,72 @@ BEGIN
             MESSAGE = 'a table that is already there contradicts migration 077',
             DETAIL = upper(left(difference, 1)) || substr(difference, 2) || '.',
             HINT = 'Alter the table to the definition of the migration, or create the extension in another schema.';
+    END IF;
+
+    IF 'jobs' <> ALL (had) THEN
+        CREATE TABLE @extschema@.jobs (
+            job_id          TEXT        NOT NULL,
+            tenant_id       TEXT        NOT NULL REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE,
+
+            -- Document
+            document_type   TEXT        NOT NULL,           -- required "type" field
+            document_params JSONB       NOT NULL DEFAULT '{}',  -- freeform params
+
+            -- Target (one of these is set)
+            target_device_id  TEXT,     -- single device
+            target_group_id   TEXT,     -- device group (snapshot at creation)
+            target_all        BOOLEAN   NOT NULL DEFAULT FALSE,  -- all devices in tenant
+
+            -- Lifecycle
+            status          TEXT        NOT NULL DEFAULT 'IN_PROGRESS'
+                            CHECK (status IN ('IN_PROGRESS','COMPLETED','CANCELED','DELETION_IN_PROGRESS')),
+
+            -- TTL
+            expires_at      TIMESTAMPTZ,
+
+            -- Audit
+            created_by      TEXT,       -- operator user_id
+            created_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+            updated_at      TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+
+            PRIMARY KEY (tenant_id, job_id),
+
+            -- Exactly one target must be set
+            CONSTRAINT jobs_target_check CHECK (
+                (target_device_id IS NOT NULL)::INT +
+                (target_group_id  IS NOT NULL)::INT +
+                (target_all = TRUE)::INT = 1
+            )
+        );
+    END IF;
+
+    IF 'job_executions' <> ALL (had) THEN
+        CREATE TABLE @extschema@.job_executions (
+            job_id          TEXT        NOT NULL,
+            tenant_id       TEXT        NOT NULL,
+            device_id       TEXT        NOT NULL,
+
+            -- Lifecycle
+            status          TEXT        NOT NULL DEFAULT 'QUEUED'
+                            CHECK (status IN (
+                                'QUEUED','IN_PROGRESS','SUCCEEDED',
+                                'FAILED','TIMED_OUT','REJECTED'
+                            )),
+
+            -- Device-reported outcome
+            status_details  JSONB,      -- device can report error messages, progress, etc.
+
+            -- Execution version (monotonically increasing per execution, for optimistic lock)
+            execution_number BIGINT     NOT NULL DEFAULT 1,
+
+            -- Timestamps
+            queued_at       TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+            started_at      TIMESTAMPTZ,
+            last_updated_at TIMESTAMPTZ NOT NULL DEFAULT NOW(),
+
+            PRIMARY KEY (tenant_id, job_id, device_id),
+            FOREIGN KEY (tenant_id, job_id) REFERENCES @extschema@.jobs (tenant_id, job_id) ON DELETE CASCADE
+        );
     END IF;
 
     -- Constraints: what is missing is added; one of that name with another meaning, or
@@ -679,19 +694,31 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Row security.  A policy of that name is the operator's own affair once it exists.
+    -- Row security.  Other policies, permissive or restrictive, are the operator's affair.
     FOREACH rel IN ARRAY '{jobs,job_executions}'::text[] LOOP
         EXECUTE format('ALTER TABLE @extschema@.%I ENABLE ROW LEVEL SECURITY', rel);
-        CONTINUE WHEN EXISTS (
-            SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-            WHERE c.relnamespace = '@extschema@'::regnamespace
-              AND c.relname::text = rel
-              AND p.polname::text = rel || '_tenant_isolation');
-        EXECUTE format(
-            'CREATE POLICY %I ON @extschema@.%I '
-            'USING (tenant_id = current_setting(''app.tenant_id'', true)) '
-            'WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))',
-            rel || '_tenant_isolation', rel);
+        SELECT format('Policy "%s" of table "%s" is USING %s WITH CHECK %s.', p.polname, rel,
+                   COALESCE(pg_get_expr(p.polqual, p.polrelid), 'none'), COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), 'none')),
+               (p.polcmd, p.polpermissive, p.polroles, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+               IS NOT DISTINCT FROM
+               ('*'::"char", true, '{0}'::oid[], '(tenant_id = current_setting(''app.tenant_id''::text, true))',
+                '(tenant_id = current_setting(''app.tenant_id''::text, true))') AS same
+          INTO want
+          FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+         WHERE c.relnamespace = '@extschema@'::regnamespace
+           AND c.relname::text = rel AND p.polname::text = rel || '_tenant_isolation';
+        IF FOUND AND NOT want.same THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
+                MESSAGE = 'a table that is already there contradicts migration 077',
+                DETAIL = want.format,
+                HINT = 'Give the policy the expressions of the migration; to be stricter, add a restrictive policy beside it.';
+        ELSIF NOT FOUND THEN
+            EXECUTE format(
+                'CREATE POLICY %I ON @extschema@.%I '
+                'USING (tenant_id = current_setting(''app.tenant_id'', true)) '
+                'WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))',
+                rel || '_tenant_isolation', rel);
+        END IF;
     END LOOP;
     -- ---- end of migration 077 ----------------------------------
 
@@ -712,12 +739,24 @@ BEGIN
         FOR EACH ROW EXECUTE FUNCTION @extschema@.iot_jobs_guard_execution();
     ALTER TRIGGER iot_jobs_guard ON @extschema@.job_executions DEPENDS ON EXTENSION iot_jobs;
 
+    -- Without the guards a fan-out could race a cancel and leave QUEUED executions in a
+    -- CANCELED job, which no device would ever see again: end them as the cancel meant to.
+    IF 'jobs' = ANY (had) AND 'job_executions' = ANY (had) THEN
+        UPDATE @extschema@.job_executions e
+           SET status = 'REJECTED', status_details = '{"reason": "job_canceled"}'
+          FROM @extschema@.jobs j
+         WHERE j.tenant_id = e.tenant_id AND j.job_id = e.job_id
+           AND j.status = 'CANCELED' AND e.status = 'QUEUED';
+    END IF;
+
     -- Which relations list the devices: one row, chosen here if the choice is plain.
-    CREATE TABLE IF NOT EXISTS @extschema@.iot_jobs_fleet (
-        id            BOOLEAN  NOT NULL PRIMARY KEY DEFAULT true CHECK (id),
-        devices       REGCLASS NOT NULL,
-        group_members REGCLASS
-    );
+    IF 'iot_jobs_fleet' <> ALL (had) THEN
+        CREATE TABLE @extschema@.iot_jobs_fleet (
+            id            BOOLEAN  NOT NULL PRIMARY KEY DEFAULT true CHECK (id),
+            devices       REGCLASS NOT NULL,
+            group_members REGCLASS
+        );
+    END IF;
     IF NOT EXISTS (SELECT FROM @extschema@.iot_jobs_fleet) THEN
         INSERT INTO @extschema@.iot_jobs_fleet (devices, group_members)
         SELECT d.oid, (

@@ -14,10 +14,12 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -92,22 +94,45 @@ extension_namespace(Oid extension)
 }
 
 /*
+ * A restore loads the rows before it creates the triggers.  Until the guard of a
+ * table is there and enabled, its rows may be half of what is coming.
+ */
+static bool
+is_guarded(const char *table)
+{
+	Oid			oid = get_relname_relid(table, schema_oid);
+	Relation	rel = OidIsValid(oid) ? try_relation_open(oid, AccessShareLock) : NULL;
+	bool		result = false;
+
+	if (rel == NULL)
+		return false;
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+
+		if (strcmp(trigger->tgname, "iot_jobs_guard") == 0)
+			result = trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN || trigger->tgenabled == TRIGGER_FIRES_ALWAYS;
+	}
+	relation_close(rel, NoLock);
+	return result;
+}
+
+/*
  * Lock first, then look again: an extension that was dropped while we waited for
  * the lock is not there.
  */
-bool
+IjPresence
 ij_catalog_find(void)
 {
 	Oid			extension = get_extension_oid("iot_jobs", true);
 
 	if (!OidIsValid(extension))
-		return false;
+		return IJ_ABSENT;
 	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	if (get_extension_oid("iot_jobs", true) != extension ||
 		!use_schema(extension_namespace(extension)))
-		return false;
-	return OidIsValid(get_relname_relid("jobs", schema_oid)) &&
-		OidIsValid(get_relname_relid("job_executions", schema_oid));
+		return IJ_ABSENT;
+	return is_guarded("jobs") && is_guarded("job_executions") ? IJ_READY : IJ_INCOMPLETE;
 }
 
 static Oid

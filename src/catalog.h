@@ -15,12 +15,18 @@ extern const char *ij_catalog_schema(void);
 /* enter a function of the extension: its own schema is the schema of the tables */
 extern void ij_catalog_use(FunctionCallInfo fcinfo);
 
+typedef enum IjPresence
+{
+	IJ_ABSENT,					/* this database does not have the extension */
+	IJ_INCOMPLETE,				/* it lacks a table or a guard, as in the middle of a restore */
+	IJ_READY
+} IjPresence;
+
 /*
  * The same from a worker, which was not called by a function.  Takes a lock that
- * keeps the extension from being dropped until the end of the transaction.  False
- * if the extension, or one of its tables, is not there.
+ * keeps the extension from being dropped until the end of the transaction.
  */
-extern bool ij_catalog_find(void);
+extern IjPresence ij_catalog_find(void);
 
 extern Oid	ij_catalog_jobs(void);	/* OID of the table jobs; ERROR 42P01 if there is none */
 extern Oid	ij_catalog_executions(void);

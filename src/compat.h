@@ -10,8 +10,12 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "executor/executor.h"
 #include "fmgr.h"
+#include "parser/parse_relation.h"
 #include "storage/proc.h"
+#include "utils/rel.h"
 #include "utils/wait_event.h"
 
 /* 18: a module may carry its name and version */
@@ -37,6 +41,70 @@ ij_my_local_transaction_id(void)
 	return MyProc->vxid.lxid;
 #else
 	return MyProc->lxid;
+#endif
+}
+
+/* 15.4: a DROP DATABASE that was interrupted leaves this mark */
+#ifndef DATCONNLIMIT_INVALID_DB
+#define DATCONNLIMIT_INVALID_DB		(-2)
+#endif
+
+/* 18: an index scan can be instrumented */
+static inline IndexScanDesc
+ij_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys, int norderbys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, norderbys);
+#endif
+}
+
+/* 18: whether a deferrable primary key counts; ours is never one */
+static inline Oid
+ij_relation_get_primary_key_index(Relation rel)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(rel, false);
+#else
+	return RelationGetPrimaryKeyIndex(rel);
+#endif
+}
+
+/* 16: the result relations became an argument of the one function */
+#if PG_VERSION_NUM < 160000
+#define EvalPlanQualInit(epq, estate, plan, rowmarks, param, result_relations) \
+	EvalPlanQualInitExt(epq, estate, plan, rowmarks, param, result_relations)
+#endif
+
+/*
+ * A range table of one relation.  16 moved the updated columns from its entry to a
+ * permission info; 18 wants to know which relations are not pruned.
+ */
+static inline void
+ij_exec_init_range_table(EState *estate, Relation rel, LOCKMODE lockmode, Bitmapset *updated_columns)
+{
+	RangeTblEntry *entry = makeNode(RangeTblEntry);
+
+	entry->rtekind = RTE_RELATION;
+	entry->relid = RelationGetRelid(rel);
+	entry->relkind = rel->rd_rel->relkind;
+	entry->rellockmode = lockmode;
+#if PG_VERSION_NUM >= 160000
+	{
+		List	   *permissions = NIL;
+		RTEPermissionInfo *permission = addRTEPermissionInfo(&permissions, entry);
+
+		permission->updatedCols = updated_columns;
+#if PG_VERSION_NUM >= 180000
+		ExecInitRangeTable(estate, list_make1(entry), permissions, bms_make_singleton(1));
+#else
+		ExecInitRangeTable(estate, list_make1(entry), permissions);
+#endif
+	}
+#else
+	entry->updatedCols = updated_columns;
+	ExecInitRangeTable(estate, list_make1(entry));
 #endif
 }
 

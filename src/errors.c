@@ -89,17 +89,17 @@ ij_error_execution_number(const IjExecution *execution, int64 expected)
 }
 
 void
-ij_error_no_devices(const char *what, const text *id)
+ij_error_no_target(const IjJob *job)
 {
-	if (id != NULL)
-		ereport(ERROR,
-				(errcode(IJ_ERRCODE_NO_TARGET),
-				 errmsg("%s \"%s\" has no devices or does not exist", what, text_to_cstring(id)),
-				 errhint("A job needs at least one device when it is created; the registry in use is in table iot_jobs_fleet.")));
 	ereport(ERROR,
 			(errcode(IJ_ERRCODE_NO_TARGET),
-			 errmsg("%s has no devices", what),
-			 errhint("A job needs at least one device when it is created; the registry in use is in table iot_jobs_fleet.")));
+			 job->target_device_id ?
+			 errmsg("device \"%s\" does not exist", text_to_cstring(job->target_device_id)) :
+			 job->target_group_id ?
+			 errmsg("device group \"%s\" has no devices or does not exist", text_to_cstring(job->target_group_id)) :
+			 errmsg("tenant \"%s\" has no devices or does not exist", text_to_cstring(job->tenant_id)),
+			 errdetail("The registry in use, or what row security shows of it, lists none."),
+			 errhint("A job needs a device at the time it is created. Table iot_jobs_fleet says which registry is used.")));
 }
 
 void

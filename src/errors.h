@@ -24,7 +24,7 @@ extern void ij_error_job_not_in_progress(const IjJob *job) pg_attribute_noreturn
 extern void ij_error_execution_step(const IjExecution *execution, const char *wanted,
 									const char *hint) pg_attribute_noreturn();
 extern void ij_error_execution_number(const IjExecution *execution, int64 expected) pg_attribute_noreturn();
-extern void ij_error_no_devices(const char *what, const text *id) pg_attribute_noreturn();
+extern void ij_error_no_target(const IjJob *job) pg_attribute_noreturn();
 extern void ij_error_job_exists(const text *tenant_id, const text *job_id) pg_attribute_noreturn();
 
 /* 22023; all three are whole strings already made, hint may be NULL */

@@ -14,6 +14,7 @@
 
 #include "executions.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
 #include "utils/builtins.h"
@@ -72,8 +73,7 @@ bool
 ij_execution_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
 						IjExecutionDocument *document)
 {
-	return ij_store_resume(tenant_id, device_id, document) ||
-		ij_store_claim_next(tenant_id, device_id, status_details, document);
+	return ij_store_start_next(tenant_id, device_id, status_details, document);
 }
 
 static int
@@ -130,9 +130,7 @@ claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
 		List	   *round;
 		ListCell   *cell;
 
-		round = ij_store_claim_one_each(tenant_id,
-										construct_array(devices, count, TEXTOID, -1, false, TYPALIGN_INT),
-										max - list_length(result));
+		round = ij_store_claim_one_each(tenant_id, devices, count, max - list_length(result));
 		count = 0;
 		foreach(cell, round)
 		{
@@ -162,11 +160,10 @@ claim_for_tenant(const text *tenant_id, int max)
 	while (list_length(result) < max)
 	{
 		int			room = max - list_length(result);
-		ArrayType  *device_ids = ij_store_devices_with_queued(tenant_id, from, Min(room, CLAIM_DEVICES));
-		Datum	   *devices;
 		int			count;
+		Datum	   *devices = ij_store_devices_with_queued(tenant_id, from, Min(room, CLAIM_DEVICES), &count);
 
-		if (device_ids == NULL)
+		if (count == 0)
 		{
 			/* the end of the index: go on from its beginning, unless a whole lap gave nothing */
 			if (whole_lap && list_length(result) == lap_start)
@@ -176,8 +173,7 @@ claim_for_tenant(const text *tenant_id, int max)
 			lap_start = list_length(result);
 			continue;
 		}
-		result = list_concat(result, ij_store_claim_one_each(tenant_id, device_ids, room));
-		deconstruct_array(device_ids, TEXTOID, -1, false, TYPALIGN_INT, &devices, NULL, &count);
+		result = list_concat(result, ij_store_claim_one_each(tenant_id, devices, count, room));
 		from = DatumGetTextPP(devices[count - 1]);
 	}
 	if (from != NULL)
@@ -300,7 +296,7 @@ void
 ij_execution_delete(const text *tenant_id, const text *job_id, const text *device_id,
 					bool force, IjExecution *was)
 {
-	int			statuses = (1 << IJ_EXEC_STATUSES) - 1;
+	int			statuses = IJ_ALL_STATUSES;
 
 	if (!force)
 		statuses &= ~IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS);
@@ -328,4 +324,14 @@ ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, co
 		count = ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
 										  IJ_LOCK_WAIT, REJECT_BATCH, &from);
 	} while (count == REJECT_BATCH);
+
+	/*
+	 * We hold the job, so nobody adds an execution now; but one that was added and
+	 * committed after this transaction took its only snapshot is still there, unseen.
+	 */
+	if (IsolationUsesXactSnapshot() && ij_store_unseen_execution(tenant_id, job_id, statuses) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to an execution added concurrently"),
+				 errhint("The transaction might succeed if retried.")));
 }

@@ -16,7 +16,6 @@
 #include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/backend_progress.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -27,7 +26,7 @@
 
 typedef struct FanoutState
 {
-	const IjJob *job;
+	IjAddition *addition;
 	int64		added;
 } FanoutState;
 
@@ -52,16 +51,6 @@ get_fleet(const IjJob *job, IjFleet *fleet)
 				 errhint("Choose one with use_fleet(devices => ..., group_members => ...).")));
 }
 
-static void
-no_devices(const IjJob *job)
-{
-	if (job->target_device_id != NULL)
-		ij_error_no_devices("device", job->target_device_id);
-	if (job->target_group_id != NULL)
-		ij_error_no_devices("device group", job->target_group_id);
-	ij_error_no_devices("tenant", job->tenant_id);
-}
-
 /* Look before the job is inserted, so that a target that is not there has its own error. */
 void
 ij_fanout_require_target(const IjJob *job)
@@ -70,23 +59,24 @@ ij_fanout_require_target(const IjJob *job)
 
 	get_fleet(job, &fleet);
 	if (!ij_store_target_exists(&fleet, job->tenant_id, job->target_group_id, job->target_device_id))
-		no_devices(job);
+		ij_error_no_target(job);
 }
 
 static void
-add_batch(ArrayType *device_ids, void *arg)
+add_batch(const Datum *device_ids, int count, void *arg)
 {
 	FanoutState *state = arg;
 
 	CHECK_FOR_INTERRUPTS();
-	state->added += ij_store_add_executions(state->job->tenant_id, state->job->job_id, device_ids);
+	ij_store_add_executions(state->addition, device_ids, count);
+	state->added += count;
 	pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, state->added);
 }
 
 int64
 ij_fanout_run(const IjJob *job)
 {
-	FanoutState state = {job, 0};
+	FanoutState state = {ij_store_begin_addition(job->tenant_id, job->job_id), 0};
 
 	pgstat_progress_start_command(PROGRESS_COMMAND_COPY, ij_catalog_executions());
 	pgstat_progress_update_param(PROGRESS_COPY_COMMAND, PROGRESS_COPY_COMMAND_FROM);
@@ -94,7 +84,7 @@ ij_fanout_run(const IjJob *job)
 	{
 		Datum		device = PointerGetDatum(job->target_device_id);
 
-		add_batch(construct_array(&device, 1, TEXTOID, -1, false, TYPALIGN_INT), &state);
+		add_batch(&device, 1, &state);
 	}
 	else
 	{
@@ -103,9 +93,10 @@ ij_fanout_run(const IjJob *job)
 		get_fleet(job, &fleet);
 		ij_store_walk_devices(&fleet, job->tenant_id, job->target_group_id, add_batch, &state);
 	}
+	ij_store_end_addition(state.addition);
 	pgstat_progress_end_command();
 	if (state.added == 0)
-		no_devices(job);
+		ij_error_no_target(job);
 	return state.added;
 }
 

@@ -16,7 +16,8 @@
  * takes no lock on its job at all.
  *
  * The checks read as the owner of the tables, as foreign key checks do: the
- * invariants do not depend on what the writer's row security lets it see.
+ * invariants do not depend on what the writer's row security lets it see.  Only
+ * adding an execution asks first whether the writer sees the job at all.
  */
 #include "postgres.h"
 
@@ -32,6 +33,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -224,6 +226,14 @@ require_open_job(const text *tenant_id, const text *job_id)
 		held_job.subtransaction == GetCurrentSubTransactionId() &&
 		same_text(held_job.tenant_id, tenant_id) && same_text(held_job.job_id, job_id))
 		return;
+
+	/*
+	 * We run before the policies of job_executions are checked.  Whoever may not see
+	 * the job must learn nothing of it, and must not lock it.
+	 */
+	if (check_enable_rls(ij_catalog_jobs(), InvalidOid, true) == RLS_ENABLED &&
+		!ij_store_get_job(tenant_id, job_id, false, &job))
+		ij_error_job_not_found(tenant_id, job_id);
 
 	ij_catalog_become_owner(&identity);
 	found = ij_store_guard_lock_job(tenant_id, job_id, &job.status, &job.expires, &job.expires_at);
@@ -452,7 +462,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 			text	   *open;
 
 			ij_catalog_become_owner(&identity);
-			open = ij_store_guard_open_execution(get_text(old, "tenant_id"), job.job_id);
+			open = ij_store_unseen_execution(get_text(old, "tenant_id"), job.job_id, IJ_OPEN_STATUSES);
 			ij_catalog_become_again(&identity);
 			if (open != NULL)
 				ij_error_job_step(&job, ij_job_status_name(to),

@@ -11,7 +11,6 @@
 #include "utils/guc.h"
 
 #include "guc.h"
-#include "shmem.h"
 
 bool		ij_guc_worker_enabled = true;
 int			ij_guc_max_workers = 4;
@@ -31,12 +30,14 @@ static const struct config_enum_entry create_tables_options[] = {
 	{"auto", 0, false},
 	{"on", 1, false},
 	{"off", 2, false},
-	{NULL, 0, false}
-};
+	{NULL, 0, false}};
 
 /* a document is one value of one row; the largest that is still sane to hand to a device */
 #define MAX_DOCUMENT_BYTES		(64 * 1024 * 1024)
 #define MIN_DOCUMENT_BYTES		256
+
+/* as many as there are databases that can be known; see shmem.h */
+#define MAX_WORKERS				1024
 
 #define SECONDS_PER_DAY			(24 * 60 * 60)
 
@@ -60,7 +61,7 @@ ij_guc_define(void)
 							"Each takes one of max_worker_processes; databases beyond that take turns.",
 							&ij_guc_max_workers,
 							4,
-							1, IJ_MAX_DATABASES,
+							1, MAX_WORKERS,
 							PGC_SIGHUP,
 							0,
 							NULL, NULL, NULL);

@@ -246,8 +246,10 @@ database_connectable(Oid dboid)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		result = form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB ?
-			DATABASE_OPEN : DATABASE_CLOSED;
+		if (form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB)
+			result = DATABASE_OPEN;
+		else
+			result = DATABASE_CLOSED;
 		ReleaseSysCache(tuple);
 	}
 	CommitTransactionCommand();
@@ -493,7 +495,7 @@ launcher_turn(void)
 				places--;
 		}
 		else if (is_started)
-			 /* its end will wake us */ ;
+			continue;			/* its end will wake us */
 		else if (!ij_database_wants_worker(database, now))
 			wake_at = Min(wake_at, Max(database->next_deadline, database->hold_until));
 		else if (database->hold_until > now)
@@ -544,8 +546,9 @@ launcher_sleep(TimestampTz wake_at)
 		wait_event = ij_wait_event_new("IotJobsLauncherMain");
 	if (wake_at != DT_NOEND)
 	{
+		/* a deadline may be further away than a latch can wait */
 		events |= WL_TIMEOUT;
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), wake_at);
+		timeout = Min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), wake_at), INT_MAX);
 	}
 	(void) WaitLatch(MyLatch, events, timeout, wait_event);
 	ResetLatch(MyLatch);

@@ -122,36 +122,6 @@ retention_row_name(const text *tenant_id)
 	return psprintf("%s%s", RETENTION_DIGEST_PREFIX, hex);
 }
 
-/* < 0, 0, > 0, and no overflow whatever the fields are */
-static int
-interval_sign(const Interval *interval)
-{
-	Interval	zero = {0};
-
-	return DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(interval),
-											 IntervalPGetDatum(&zero)));
-}
-
-/* as create_job() will see it: positive, and leading to an expiry that is allowed */
-static void
-validate_expires_in(const Interval *expires_in)
-{
-	double		years = ((double) expires_in->month / MONTHS_PER_YEAR +
-						 (double) expires_in->day / DAYS_PER_YEAR +
-						 (double) expires_in->time / ((double) USECS_PER_DAY * DAYS_PER_YEAR));
-
-	if (interval_sign(expires_in) <= 0)
-		ij_error_bad_argument("argument \"expires_in\" must be positive", NULL,
-							  "Leave expires_in out for jobs that never expire.");
-	/* well beyond the limit, and far below what cannot be added to now() */
-	if (years > IJ_MAX_EXPIRY_YEARS + 1)
-		ij_error_bad_argument("argument \"expires_in\" is too long", NULL,
-							  psprintf("A job expires at most %d years ahead.", IJ_MAX_EXPIRY_YEARS));
-	ij_validate_expiry(DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-															   TimestampTzGetDatum(GetCurrentTimestamp()),
-															   IntervalPGetDatum(expires_in))));
-}
-
 /* ----------------------------------------------------------------
  * Commands: the text of what pg_cron is to run
  * ----------------------------------------------------------------
@@ -395,7 +365,7 @@ iot_jobs_schedule_job(PG_FUNCTION_ARGS)
 		ij_error_bad_argument("a job needs exactly one target", NULL,
 							  "Give one of target_device_id, target_group_id and target_all => true.");
 	if (expires_in != NULL)
-		validate_expires_in(expires_in);
+		(void) ij_validate_expires_in(expires_in);
 	if (created_by != NULL)
 		ij_validate_id("created_by", created_by);
 
@@ -449,9 +419,7 @@ iot_jobs_schedule_job_retention(PG_FUNCTION_ARGS)
 
 	if (keep == NULL)
 		ij_error_null_argument("keep");
-	if (interval_sign(keep) < 0)
-		ij_error_bad_argument("argument \"keep\" must not be negative", NULL,
-							  "Give how long a finished job is kept, such as '30 days'.");
+	ij_validate_age("keep", keep);
 	schedule = schedule_argument(fcinfo, 1);
 	row_name = retention_row_name(tenant_id);
 

@@ -322,8 +322,7 @@ ij_shmem_attach(void)
 		ereport(LOG,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("iot_jobs has no shared memory and works without a worker"),
-				 message ? errdetail_internal("%s", message) :
-				 errdetail("Too many dynamic shared memory segments."),
+				 errdetail_internal("%s", message ? message : _("Too many dynamic shared memory segments.")),
 				 errhint("Call run_job_sweep() regularly, or free shared memory and restart the server.")));
 	complained = true;
 	return false;
@@ -667,7 +666,9 @@ clear_told(int slot)
 	IjDatabase *database = &area->slots[slot].database;
 
 	while (dequeue_told(slot, NULL))
-		 /* forget it */ ;
+	{
+		/* forget it */
+	}
 	database->full_wanted = false;
 	database->full_paused = false;
 	database->next_deadline = DT_NOEND;
@@ -819,6 +820,8 @@ ij_shmem_tell(bool everything, TimestampTz deadline)
 			database->watermark = deadline - 1;
 		latch = area->slots[slot].worker_latch;
 	}
+	else
+		wake = true;			/* the launcher may find a slot to free */
 	LWLockRelease(&area->lock);
 
 	/* a deadline later than one that is known wakes nobody */
@@ -1144,6 +1147,10 @@ ij_worker_take_database(Oid dboid)
 	else
 		my_slot = NOTHING;
 	LWLockRelease(&area->lock);
+
+	/* only now can the launcher ask us to make room for others that wait */
+	if (taken)
+		wake_launcher();
 	return taken;
 }
 
@@ -1329,7 +1336,7 @@ ij_worker_nothing_overdue(void)
 }
 
 void
-ij_worker_count_pass(const IjSweepCounts *counts, int own_xids)
+ij_worker_count_pass(int64 expired, int64 completed, int64 deleted, int own_xids)
 {
 	IjDatabase *database = &area->slots[my_slot].database;
 	TimestampTz now = GetCurrentTimestamp();
@@ -1337,9 +1344,9 @@ ij_worker_count_pass(const IjSweepCounts *counts, int own_xids)
 	LWLockAcquire(&area->lock, LW_EXCLUSIVE);
 	database->passes++;
 	database->last_pass = now;
-	database->expired += counts->expired;
-	database->completed += counts->completed;
-	database->deleted += counts->deleted;
+	database->expired += expired;
+	database->completed += completed;
+	database->deleted += deleted;
 	area->own_xids += own_xids;
 	LWLockRelease(&area->lock);
 }

@@ -14,8 +14,6 @@
 
 #include "datatype/timestamp.h"
 
-#include "sweep.h"
-
 /*
  * A hint is a device id remembered under a 64-bit key.  A longer id than this
  * many bytes is not remembered, which is always allowed.
@@ -196,7 +194,7 @@ extern TimestampTz ij_worker_list_due(TimestampTz upto);
 extern void ij_worker_listed_due(TimestampTz reached, TimestampTz next);
 extern void ij_worker_nothing_overdue(void);
 
-extern void ij_worker_count_pass(const IjSweepCounts *counts, int own_xids);
+extern void ij_worker_count_pass(int64 expired, int64 completed, int64 deleted, int own_xids);
 extern void ij_worker_succeeded(void);
 
 /* note an error; true if it should be logged: the caller may, and it is not the same within a minute */

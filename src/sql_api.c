@@ -110,6 +110,17 @@ optional_id_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	return PG_ARGISNULL(number) ? NULL : id_argument(fcinfo, number, name);
 }
 
+static void
+validate_ids(const char *name, ArrayType *ids)
+{
+	Datum	   *values;
+	int			count;
+
+	deconstruct_array(ids, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
+	for (int i = 0; i < count; i++)
+		ij_validate_id(name, DatumGetTextPP(values[i]));
+}
+
 static bool
 bool_argument(FunctionCallInfo fcinfo, int number, const char *name)
 {
@@ -281,15 +292,14 @@ expiry_arguments(FunctionCallInfo fcinfo, int at, int in, IjJob *wanted)
 		ij_error_bad_argument("expires_at and expires_in exclude each other", NULL, "Give one of them, or none.");
 	wanted->expires = true;
 	if (!PG_ARGISNULL(at))
+	{
 		wanted->expires_at = PG_GETARG_TIMESTAMPTZ(at);
+		ij_validate_expiry(wanted->expires_at);
+	}
 	else if (!PG_ARGISNULL(in))
-		wanted->expires_at = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-																	 TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
-																	 PG_GETARG_DATUM(in)));
+		wanted->expires_at = ij_validate_expires_in(PG_GETARG_INTERVAL_P(in));
 	else
 		wanted->expires = false;
-	if (wanted->expires)
-		ij_validate_expiry(wanted->expires_at);
 }
 
 Datum
@@ -442,10 +452,9 @@ iot_jobs_purge_jobs(PG_FUNCTION_ARGS)
 	enter(fcinfo);
 	tenant_id = optional_id_argument(fcinfo, 0, "tenant_id");
 	require(fcinfo, 1, "older_than");
+	ij_validate_age("older_than", PG_GETARG_INTERVAL_P(1));
 	before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 													 TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
-	if (before > now)
-		ij_error_bad_argument("argument \"older_than\" must not be negative", NULL, NULL);
 	PG_RETURN_INT64(ij_jobs_purge(tenant_id, before));
 }
 
@@ -656,6 +665,7 @@ iot_jobs_claim_job_executions(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("argument \"device_ids\" must not contain nulls"),
 					 errhint("A null array, not an array of nulls, means any device of the tenant.")));
+		validate_ids("device_ids", device_ids);
 	}
 	return documents_result(fcinfo, ij_executions_claim(tenant_id, max, device_ids));
 }

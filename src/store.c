@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "direct.h"
 #include "rows.h"
 
 #define MAX_ARGS	10
@@ -67,9 +68,9 @@ typedef enum Statement
 	LIST_EXECUTIONS_FOR_JOB,
 	LIST_EXECUTIONS_FOR_DEVICE,
 	FIRST_EXECUTION,
-	CLOSE_EXECUTIONS,
-	CLOSE_EXECUTIONS_SKIP,
-	DELETE_EXECUTIONS,
+	LOCK_EXECUTIONS,
+	LOCK_EXECUTIONS_SKIP,
+	LOCK_EXECUTIONS_TO_DELETE,
 	ADD_EXECUTIONS,
 	GET_FLEET,
 	UPDATE_FLEET,
@@ -80,7 +81,6 @@ typedef enum Statement
 	WALK_DEVICES,
 	WALK_MEMBERS,
 	GUARD_LOCK_JOB,
-	GUARD_OPEN_EXECUTION,
 	STATEMENTS
 } Statement;
 
@@ -123,19 +123,10 @@ typedef enum Statement
 	"last_updated_at = " LATER_THAN(e ".last_updated_at")
 
 /* a batch of one job's executions, locked in device order */
-#define BATCH(statuses, lock) \
+#define LOCK_BATCH(lock) \
 	"SELECT e.device_id FROM {executions} e " \
-	"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 " statuses \
-	"ORDER BY e.device_id LIMIT $4 " lock
-
-#define CLOSE_BATCH(lock) \
-	"WITH c AS MATERIALIZED (" BATCH("AND e.status {=} ANY ($5) ", lock) "), " \
-	"u AS (UPDATE {executions} e SET status = $6, status_details = $7, " \
-	"execution_number = e.execution_number {+} 1, " \
-	"last_updated_at = " LATER_THAN("e.last_updated_at") " " \
-	"FROM c WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} c.device_id " \
-	"RETURNING e.device_id) " \
-	"SELECT pg_catalog.count(*), pg_catalog.max(u.device_id) FROM u"
+	"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 AND e.status {=} ANY ($4) " \
+	"ORDER BY e.device_id LIMIT $5 " lock
 
 #define IN_ORDER	true		/* the plan must walk keys in order, see below */
 
@@ -327,21 +318,17 @@ static const struct
 		"ORDER BY e.device_id LIMIT 1",
 		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
 	},
-	[CLOSE_EXECUTIONS] = {
-		CLOSE_BATCH("FOR NO KEY UPDATE"),
-		IN_ORDER, 7, {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTARRAYOID, TEXTOID, JSONBOID}
+	[LOCK_EXECUTIONS] = {
+		LOCK_BATCH("FOR NO KEY UPDATE"),
+		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
 	},
-	[CLOSE_EXECUTIONS_SKIP] = {
-		CLOSE_BATCH("FOR NO KEY UPDATE SKIP LOCKED"),
-		IN_ORDER, 7, {TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTARRAYOID, TEXTOID, JSONBOID}
+	[LOCK_EXECUTIONS_SKIP] = {
+		LOCK_BATCH("FOR NO KEY UPDATE SKIP LOCKED"),
+		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
 	},
-	[DELETE_EXECUTIONS] = {
-		"WITH c AS MATERIALIZED (" BATCH("", "FOR UPDATE SKIP LOCKED") "), "
-		"d AS (DELETE FROM {executions} e USING c "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} c.device_id "
-		"RETURNING e.device_id) "
-		"SELECT pg_catalog.count(*), pg_catalog.max(d.device_id) FROM d",
-		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, INT8OID}
+	[LOCK_EXECUTIONS_TO_DELETE] = {
+		LOCK_BATCH("FOR UPDATE SKIP LOCKED"),
+		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
 	},
 	[ADD_EXECUTIONS] = {
 		"INSERT INTO {executions} (job_id, tenant_id, device_id) "
@@ -384,11 +371,6 @@ static const struct
 	[GUARD_LOCK_JOB] = {
 		"SELECT j.status, j.expires_at FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
 		"FOR NO KEY UPDATE",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[GUARD_OPEN_EXECUTION] = {
-		"SELECT e.device_id FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 "
-		"AND (e.status {=} 'QUEUED' OR e.status {=} 'IN_PROGRESS') LIMIT 1",
 		false, 2, {TEXTOID, TEXTOID}
 	},
 };
@@ -447,6 +429,22 @@ static void
 arg_timestamp(Args *args, bool present, TimestampTz value)
 {
 	arg(args, TimestampTzGetDatum(value), !present);
+}
+
+/* where a walk over keys starts; NULL: at the first */
+static void
+arg_from(Args *args, const text *from)
+{
+	if (from != NULL)
+		arg_text(args, from);
+	else
+		arg_word(args, "");
+}
+
+static void
+arg_texts(Args *args, const Datum *texts, int count)
+{
+	arg(args, PointerGetDatum(construct_array((Datum *) texts, count, TEXTOID, -1, false, TYPALIGN_INT)), false);
 }
 
 /* a set of statuses, as the text[] that "status = ANY" wants */
@@ -914,8 +912,17 @@ bool
 ij_store_get_execution(const text *tenant_id, const text *job_id, const text *device_id,
 					   IjExecution *execution)
 {
-	Args		args = execution_args(tenant_id, job_id, device_id);
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_READ);
+	Args		args;
+	bool		found;
 
+	if (direct != NULL)
+	{
+		found = ij_direct_get(direct, job_id, device_id, execution);
+		ij_direct_close(direct);
+		return found;
+	}
+	args = execution_args(tenant_id, job_id, device_id);
 	return fetch_one(GET_EXECUTION, &args, false, read_execution, execution);
 }
 
@@ -929,71 +936,69 @@ ij_store_get_execution_document(const text *tenant_id, const text *job_id, const
 }
 
 bool
-ij_store_resume(const text *tenant_id, const text *device_id, IjExecutionDocument *document)
-{
-	Args		args = job_args(tenant_id, device_id);
-
-	return fetch_one(RESUME, &args, false, read_document, document);
-}
-
-bool
-ij_store_claim_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
+ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
 					IjExecutionDocument *document)
 {
-	Args		args = job_args(tenant_id, device_id);
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_CLAIM);
+	Args		args;
+	bool		found;
 
+	if (direct != NULL)
+	{
+		found = ij_direct_start_next(direct, device_id, status_details, document);
+		ij_direct_close(direct);
+		return found;
+	}
+	args = job_args(tenant_id, device_id);
+	if (fetch_one(RESUME, &args, false, read_document, document))
+		return true;
 	arg_jsonb(&args, status_details);
 	return fetch_one(CLAIM_NEXT, &args, false, read_document, document);
 }
 
 List *
-ij_store_claim_one_each(const text *tenant_id, ArrayType *device_ids, int limit)
+ij_store_claim_one_each(const text *tenant_id, const Datum *device_ids, int count, int limit)
 {
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_CLAIM);
 	Args		args = {0};
+	List	   *result = NIL;
 
+	if (direct != NULL)
+	{
+		for (int i = 0; i < count && list_length(result) < limit; i++)
+		{
+			IjExecutionDocument *document = palloc0(sizeof(IjExecutionDocument));
+
+			if (ij_direct_claim(direct, DatumGetTextPP(device_ids[i]), document))
+				result = lappend(result, document);
+		}
+		ij_direct_close(direct);
+		return result;
+	}
 	arg_text(&args, tenant_id);
-	arg(&args, PointerGetDatum(device_ids), false);
+	arg_texts(&args, device_ids, count);
 	arg_limit(&args, limit);
 	return fetch_all(CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
 }
 
-/* Column 1 of the last result as an array, in the caller's context; NULL if it has no row. */
-static ArrayType *
-result_array(MemoryContext caller)
-{
-	MemoryContext old;
-	ArrayType  *result;
-	Datum	   *values;
-	bool		isnull;
-
-	if (SPI_processed == 0)
-		return NULL;
-	old = MemoryContextSwitchTo(caller);
-	values = palloc(SPI_processed * sizeof(Datum));
-	for (uint64 i = 0; i < SPI_processed; i++)
-		values[i] = SPI_getbinval(ROW(i), 1, &isnull);
-	result = construct_array(values, SPI_processed, TEXTOID, -1, false, TYPALIGN_INT);
-	pfree(values);
-	MemoryContextSwitchTo(old);
-	return result;
-}
-
-ArrayType *
-ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit)
+Datum *
+ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit, int *count)
 {
 	Args		args = {0};
 	MemoryContext caller = CurrentMemoryContext;
-	ArrayType  *result;
+	MemoryContext old;
+	Datum	   *result;
 
 	arg_text(&args, tenant_id);
-	if (after != NULL)
-		arg_text(&args, after);
-	else
-		arg_word(&args, "");
+	arg_from(&args, after);
 	arg_limit(&args, limit);
 	begin();
-	execute(DEVICES_WITH_QUEUED, &args);
-	result = result_array(caller);
+	*count = (int) execute(DEVICES_WITH_QUEUED, &args);
+	old = MemoryContextSwitchTo(caller);
+	result = palloc(Max(*count, 1) * sizeof(Datum));
+	for (int i = 0; i < *count; i++)
+		result[i] = PointerGetDatum(row_text(i, 1));
+	MemoryContextSwitchTo(old);
 	end();
 	return result;
 }
@@ -1007,26 +1012,53 @@ ij_store_pending(const text *tenant_id, const text *device_id, int limit)
 	return fetch_all(PENDING, &args, true, sizeof(IjExecutionDocument), read_document);
 }
 
-bool
-ij_store_change_execution(const IjExecutionChange *change, IjExecution *execution)
+static Args
+change_args(const IjExecutionChange *change)
 {
 	Args		args = execution_args(change->tenant_id, change->job_id, change->device_id);
 
+	args.nulls[2] = ' ';
 	arg_word(&args, ij_exec_status_name(change->to));
 	arg_jsonb(&args, change->status_details);
 	arg(&args, BoolGetDatum(ij_exec_is_started(change->to)), false);
 	arg_statuses(&args, change->from);
 	arg(&args, Int64GetDatum(change->expected_number), !change->expects);
+	return args;
+}
+
+bool
+ij_store_change_execution(const IjExecutionChange *change, IjExecution *execution)
+{
+	IjDirect   *direct = ij_direct_open(change->tenant_id, IJ_DIRECT_UPDATE);
+	Args		args;
+	bool		changed;
+
+	if (direct != NULL)
+	{
+		changed = ij_direct_change(direct, change, execution);
+		ij_direct_close(direct);
+		return changed;
+	}
+	args = change_args(change);
 	return fetch_one(CHANGE_EXECUTION, &args, false, read_execution, execution);
+}
+
+static Args
+delete_args(const text *tenant_id, const text *job_id, const text *device_id, int statuses)
+{
+	Args		args = execution_args(tenant_id, job_id, device_id);
+
+	args.nulls[2] = ' ';
+	arg_statuses(&args, statuses);
+	return args;
 }
 
 bool
 ij_store_delete_execution(const text *tenant_id, const text *job_id, const text *device_id,
 						  int statuses, IjExecution *execution)
 {
-	Args		args = execution_args(tenant_id, job_id, device_id);
+	Args		args = delete_args(tenant_id, job_id, device_id, statuses);
 
-	arg_statuses(&args, statuses);
 	return fetch_one(DELETE_EXECUTION, &args, false, read_execution, execution);
 }
 
@@ -1037,10 +1069,7 @@ ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, cons
 	Args		args = job_args(tenant_id, job_id);
 
 	arg_text(&args, status);
-	if (after_device_id != NULL)
-		arg_text(&args, after_device_id);
-	else
-		arg_word(&args, "");
+	arg_from(&args, after_device_id);
 	arg_limit(&args, limit);
 	return fetch_all(LIST_EXECUTIONS_FOR_JOB, &args, true, sizeof(IjListedExecution), read_listed_execution);
 }
@@ -1059,23 +1088,21 @@ ij_store_list_executions_for_device(const text *tenant_id, const text *device_id
 	return fetch_all(LIST_EXECUTIONS_FOR_DEVICE, &args, true, sizeof(IjListedExecution), read_listed_execution);
 }
 
-/* where a walk over the executions of a job starts */
-static void
-arg_from(Args *args, const text *from)
-{
-	if (from != NULL)
-		arg_text(args, from);
-	else
-		arg_word(args, "");
-}
-
 text *
 ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses)
 {
-	Args		args = job_args(tenant_id, job_id);
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_READ);
 	MemoryContext caller = CurrentMemoryContext;
+	Args		args;
 	text	   *result = NULL;
 
+	if (direct != NULL)
+	{
+		result = ij_direct_first(direct, job_id, from, statuses);
+		ij_direct_close(direct);
+		return result;
+	}
+	args = job_args(tenant_id, job_id);
 	arg_from(&args, from);
 	arg_statuses(&args, statuses);
 	begin();
@@ -1090,61 +1117,132 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
 	return result;
 }
 
-/* Run a statement that yields how many rows it changed and the last device of them. */
+/*
+ * Lock a batch in device order, then change or delete it row by row, each by its
+ * whole key: a join of the batch with the table would be quicker, until statistics
+ * that never saw this job make the planner read all of the job for each batch.
+ */
 static int64
-run_batch(Statement id, Args *args, text **last)
+for_each_locked(Statement lock, const text *tenant_id, const text *job_id, const text *from,
+				int statuses, int64 limit, Statement action, Args *action_args, text **last)
 {
+	Args		args = job_args(tenant_id, job_id);
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext old;
+	SPITupleTable *batch;
+	uint64		count;
+	int64		changed = 0;
 	bool		isnull;
-	int64		count;
 
+	*last = NULL;
+	arg_from(&args, from);
+	arg_statuses(&args, statuses);
+	arg_limit(&args, limit);
 	begin();
-	execute(id, args);
-	count = DatumGetInt64(SPI_getbinval(ROW(0), 1, &isnull));
-	old = MemoryContextSwitchTo(caller);
-	*last = row_text(0, 2);
-	MemoryContextSwitchTo(old);
+	count = execute(lock, &args);
+	batch = SPI_tuptable;
+	for (uint64 i = 0; i < count; i++)
+	{
+		/* argument 3 of every statement about one execution is its device */
+		action_args->values[2] = SPI_getbinval(batch->vals[i], batch->tupdesc, 1, &isnull);
+		changed += (int64) execute(action, action_args);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	if (count > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		*last = DatumGetTextPCopy(SPI_getbinval(batch->vals[count - 1], batch->tupdesc, 1, &isnull));
+		MemoryContextSwitchTo(old);
+	}
 	end();
-	return count;
+	return changed;
 }
 
 int64
 ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
 						  IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last)
 {
-	Args		args = job_args(tenant_id, job_id);
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_UPDATE);
+	IjExecutionChange change = {0};
+	Args		args;
+	int64		count;
 
-	arg_from(&args, from);
-	arg_limit(&args, limit);
-	arg_statuses(&args, statuses);
-	arg_word(&args, ij_exec_status_name(to));
-	arg_jsonb(&args, status_details);
-	return run_batch(lock == IJ_LOCK_SKIP ? CLOSE_EXECUTIONS_SKIP : CLOSE_EXECUTIONS, &args, last);
+	if (direct != NULL)
+	{
+		count = ij_direct_close_executions(direct, job_id, from, statuses, to, status_details, lock, limit, last);
+		ij_direct_close(direct);
+		return count;
+	}
+	change.tenant_id = tenant_id;
+	change.job_id = job_id;
+	change.from = statuses;
+	change.to = to;
+	change.status_details = status_details;
+	args = change_args(&change);
+	return for_each_locked(lock == IJ_LOCK_SKIP ? LOCK_EXECUTIONS_SKIP : LOCK_EXECUTIONS,
+						   tenant_id, job_id, from, statuses, limit, CHANGE_EXECUTION, &args, last);
 }
 
 int64
 ij_store_delete_executions(const text *tenant_id, const text *job_id, const text *from,
 						   int64 limit, text **last)
 {
-	Args		args = job_args(tenant_id, job_id);
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_DELETE);
+	Args		args;
+	int64		count;
 
-	arg_from(&args, from);
-	arg_limit(&args, limit);
-	return run_batch(DELETE_EXECUTIONS, &args, last);
+	if (direct != NULL)
+	{
+		count = ij_direct_delete_executions(direct, job_id, from, limit, last);
+		ij_direct_close(direct);
+		return count;
+	}
+	args = delete_args(tenant_id, job_id, NULL, IJ_ALL_STATUSES);
+	return for_each_locked(LOCK_EXECUTIONS_TO_DELETE, tenant_id, job_id, from, IJ_ALL_STATUSES, limit,
+						   DELETE_EXECUTION, &args, last);
 }
 
-int64
-ij_store_add_executions(const text *tenant_id, const text *job_id, ArrayType *device_ids)
+struct IjAddition
 {
-	Args		args = job_args(tenant_id, job_id);
-	int64		added;
+	const text *tenant_id;
+	const text *job_id;
+	IjDirect   *direct;			/* NULL: through SQL */
+};
 
-	arg(&args, PointerGetDatum(device_ids), false);
+IjAddition *
+ij_store_begin_addition(const text *tenant_id, const text *job_id)
+{
+	IjAddition *addition = palloc(sizeof(IjAddition));
+
+	addition->tenant_id = tenant_id;
+	addition->job_id = job_id;
+	addition->direct = ij_direct_open(tenant_id, IJ_DIRECT_INSERT);
+	return addition;
+}
+
+void
+ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count)
+{
+	Args		args;
+
+	if (addition->direct != NULL)
+	{
+		ij_direct_insert(addition->direct, addition->job_id, device_ids, count);
+		return;
+	}
+	args = job_args(addition->tenant_id, addition->job_id);
+	arg_texts(&args, device_ids, count);
 	begin();
-	added = (int64) execute(ADD_EXECUTIONS, &args);
+	execute(ADD_EXECUTIONS, &args);
 	end();
-	return added;
+}
+
+void
+ij_store_end_addition(IjAddition *addition)
+{
+	if (addition->direct != NULL)
+		ij_direct_close(addition->direct);
+	pfree(addition);
 }
 
 /* ------------------------------------------------------------------------
@@ -1248,11 +1346,11 @@ ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *g
 			Datum		value = SPI_getbinval(ROW(i), 1, &isnull);
 			text	   *device;
 
-			if (isnull)
+			if (isnull || VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("relation \"%s\" lists a device without device_id", get_rel_name(registry)),
-						 errhint("Choose a relation with use_fleet() whose device_id is never null.")));
+						 errhint("Choose a relation with use_fleet() whose device_id is never null or empty.")));
 			device = DatumGetTextPP(value);
 
 			/* a view may list a device twice; the order brings the two together */
@@ -1263,7 +1361,7 @@ ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *g
 			last = device;
 		}
 		if (count > 0)
-			callback(construct_array(devices, count, TEXTOID, -1, false, TYPALIGN_INT), callback_arg);
+			callback(devices, count, callback_arg);
 		MemoryContextSwitchTo(old);
 
 		/* only the last device outlives its batch */
@@ -1326,14 +1424,16 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 }
 
 text *
-ij_store_guard_open_execution(const text *tenant_id, const text *job_id)
+ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuses)
 {
 	Args		args = job_args(tenant_id, job_id);
 	MemoryContext caller = CurrentMemoryContext;
 	text	   *result = NULL;
 
+	arg_from(&args, NULL);
+	arg_statuses(&args, statuses);
 	begin();
-	if (execute_latest(GUARD_OPEN_EXECUTION, &args) > 0)
+	if (execute_latest(FIRST_EXECUTION, &args) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);
 

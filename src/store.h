@@ -15,12 +15,13 @@
 #include "iot_jobs.h"
 
 #include "nodes/pg_list.h"
-#include "utils/array.h"
 
 /* a set of execution statuses */
 #define IJ_STATUS_BIT(status)	(1 << (status))
 #define IJ_OPEN_STATUSES \
 	(IJ_STATUS_BIT(IJ_EXEC_QUEUED) | IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS))
+
+#define IJ_ALL_STATUSES		((1 << IJ_EXEC_STATUSES) - 1)
 
 typedef enum IjLock
 {
@@ -99,11 +100,17 @@ extern bool ij_store_get_execution(const text *tenant_id, const text *job_id, co
 								   IjExecution *execution);
 extern bool ij_store_get_execution_document(const text *tenant_id, const text *job_id, const text *device_id,
 											IjExecutionDocument *document);
-extern bool ij_store_resume(const text *tenant_id, const text *device_id, IjExecutionDocument *document);
-extern bool ij_store_claim_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
+
+/* the execution the device has IN_PROGRESS, as it is; else its oldest claimable one, claimed */
+extern bool ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
 								IjExecutionDocument *document);
-extern List *ij_store_claim_one_each(const text *tenant_id, ArrayType *device_ids, int limit);	/* of IjExecutionDocument * */
-extern ArrayType *ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit);	/* NULL: none */
+
+/* claim the oldest claimable execution of each of these devices, limit at most; List of IjExecutionDocument * */
+extern List *ij_store_claim_one_each(const text *tenant_id, const Datum *device_ids, int count, int limit);
+
+/* devices with something QUEUED, in device order after this one; an array of text Datums */
+extern Datum *ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit, int *count);
+
 extern List *ij_store_pending(const text *tenant_id, const text *device_id, int limit); /* of IjExecutionDocument * */
 extern bool ij_store_change_execution(const IjExecutionChange *change, IjExecution *execution);
 extern bool ij_store_delete_execution(const text *tenant_id, const text *job_id, const text *device_id,
@@ -130,8 +137,15 @@ extern int64 ij_store_close_executions(const text *tenant_id, const text *job_id
 extern int64 ij_store_delete_executions(const text *tenant_id, const text *job_id, const text *from,
 										int64 limit, text **last);
 
-/* add QUEUED executions; device_ids has no duplicates */
-extern int64 ij_store_add_executions(const text *tenant_id, const text *job_id, ArrayType *device_ids);
+/*
+ * Add QUEUED executions, in device order and without duplicates, to a job that this
+ * transaction has created.
+ */
+typedef struct IjAddition IjAddition;
+
+extern IjAddition *ij_store_begin_addition(const text *tenant_id, const text *job_id);
+extern void ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count);
+extern void ij_store_end_addition(IjAddition *addition);
 
 /* registry */
 extern bool ij_store_get_fleet(IjFleet *fleet);
@@ -143,7 +157,7 @@ extern bool ij_store_target_exists(const IjFleet *fleet, const text *tenant_id, 
  * Walk the devices of a target in device order, on one snapshot, handing batches to
  * the callback.  Needs no memory that grows with the fleet.
  */
-typedef void (*IjDevicesCallback) (ArrayType *device_ids, void *arg);
+typedef void (*IjDevicesCallback) (const Datum *device_ids, int count, void *arg);
 
 extern void ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *group_id,
 								  IjDevicesCallback callback, void *arg);
@@ -151,6 +165,8 @@ extern void ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, c
 /* for the guards, which act as the owner of the tables and see the latest state */
 extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
 									bool *expires, TimestampTz *expires_at);
-extern text *ij_store_guard_open_execution(const text *tenant_id, const text *job_id);
+
+/* a device whose execution has one of these statuses in the latest state, or NULL */
+extern text *ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuses);
 
 #endif							/* IJ_STORE_H */

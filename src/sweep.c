@@ -152,8 +152,11 @@ complete(IjJob *job, IjSweepCounts *counts)
 		return IJ_VISIT_LOCKED;
 	if (job->status != IJ_JOB_IN_PROGRESS || find_witness(job, NULL))
 		return IJ_VISIT_DONE;
+	if (IsolationUsesXactSnapshot() &&
+		ij_store_unseen_execution(job->tenant_id, job->job_id, IJ_OPEN_STATUSES) != NULL)
+		return IJ_VISIT_DONE;
 	if (!is_abandoned(job) &&
-		ij_store_first_execution(job->tenant_id, job->job_id, NULL, (1 << IJ_EXEC_STATUSES) - 1) == NULL)
+		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
 		return IJ_VISIT_DONE;
 	set_completed(job);
 	counts->completed++;

@@ -237,7 +237,12 @@ ij_tell_deadline(TimestampTz deadline)
 {
 	Told	   *t = told_by_transaction();
 
-	if (t != NULL && deadline < t->deadline)
+	if (t == NULL)
+		return;
+	/* "-infinity" lies before every deadline that is ever listed */
+	if (deadline == DT_NOBEGIN)
+		t->everything = true;
+	else if (deadline < t->deadline)
 		t->deadline = deadline;
 }
 

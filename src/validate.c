@@ -21,6 +21,9 @@
 #include "iot_jobs.h"
 #include "validate.h"
 
+/* an age longer than this is a mistake; far below what cannot be subtracted from now */
+#define MAX_AGE_YEARS	1000
+
 /* what is wrong with a value, for errmsg, errdetail and errhint */
 typedef struct Complaint
 {
@@ -373,4 +376,48 @@ ij_validate_expiry(TimestampTz value)
 							  psprintf("It is %s.", timestamptz_to_str(value)),
 							  psprintf("Give a moment after now and at most %d years ahead.",
 									   IJ_MAX_EXPIRY_YEARS));
+}
+
+/* < 0, 0, > 0, and no overflow whatever the fields are */
+static int
+interval_sign(const Interval *interval)
+{
+	Interval	zero = {0};
+
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp, IntervalPGetDatum(interval),
+											 IntervalPGetDatum(&zero)));
+}
+
+static double
+interval_years(const Interval *interval)
+{
+	return (double) interval->month / MONTHS_PER_YEAR +
+		(double) interval->day / DAYS_PER_YEAR +
+		(double) interval->time / ((double) USECS_PER_DAY * DAYS_PER_YEAR);
+}
+
+/* What is too long is refused before it is added to anything, which could overflow. */
+TimestampTz
+ij_validate_expires_in(const Interval *value)
+{
+	if (interval_sign(value) <= 0)
+		ij_error_bad_argument("argument \"expires_in\" must be positive", NULL,
+							  "Leave expires_in out for a job that never expires.");
+	if (interval_years(value) > IJ_MAX_EXPIRY_YEARS)
+		ij_error_bad_argument("argument \"expires_in\" is too long", NULL,
+							  psprintf("A job expires at most %d years ahead.", IJ_MAX_EXPIRY_YEARS));
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(GetCurrentTimestamp()),
+												   IntervalPGetDatum(value)));
+}
+
+void
+ij_validate_age(const char *argument, const Interval *value)
+{
+	if (interval_sign(value) < 0)
+		ij_error_bad_argument(psprintf("argument \"%s\" must not be negative", argument), NULL,
+							  "Give how long ago, such as '30 days'.");
+	if (interval_years(value) > MAX_AGE_YEARS)
+		ij_error_bad_argument(psprintf("argument \"%s\" is too long", argument), NULL,
+							  psprintf("Give at most %d years.", MAX_AGE_YEARS));
 }

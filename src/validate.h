@@ -26,6 +26,12 @@ extern void ij_validate_status_details(const Jsonb *value);
 /* finite, after now, at most IJ_MAX_EXPIRY_YEARS away */
 extern void ij_validate_expiry(TimestampTz value);
 
+/* positive, and short enough; returns the moment it leads to from now */
+extern TimestampTz ij_validate_expires_in(const Interval *value);
+
+/* not negative, and short enough to be subtracted from now */
+extern void ij_validate_age(const char *argument, const Interval *value);
+
 /*
  * Why this id or these details would be refused, without an error: NULL if they are
  * fine, else the message of the error.  For batches, where one bad report must not

@@ -443,7 +443,7 @@ commit_as_owner(const IjIdentity *saved, const IjSweepCounts *counts)
 	own_xids = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? 1 : 0;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(turn_context);
-	ij_worker_count_pass(counts, own_xids);
+	ij_worker_count_pass(counts->expired, counts->completed, counts->deleted, own_xids);
 	(void) pgstat_report_stat(false);
 }
 

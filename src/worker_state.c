@@ -12,7 +12,8 @@
  *	disabled			iot_jobs.worker_enabled is off
  *	waiting				there is work, and no place for a worker (iot_jobs.max_workers)
  *	making way			there is work, but somebody drops, renames, moves or copies the database
- *	backing off			the worker failed, and will try again
+ *	backing off			the worker failed, the database takes no connections, or all jobs
+ *						left are locked or bad; it will try again
  *	connecting			the worker is starting
  *	probing				... to see whether the database has the extension
  *	working
@@ -87,6 +88,18 @@ database_state(const IjDatabase *database, TimestampTz now)
 			return "backing off";
 	}
 	return NULL;				/* keep compiler quiet */
+}
+
+static const char *
+why_no_launcher(bool attached)
+{
+	if (RecoveryInProgress())
+		return "standby";
+	if (!attached)
+		return "no shared memory";
+	if (!ij_guc_worker_enabled)
+		return "disabled";
+	return "no launcher";
 }
 
 static void
@@ -178,10 +191,7 @@ iot_jobs_worker_state(PG_FUNCTION_ARGS)
 				here = databases[i];
 		}
 		put_row(rsinfo, &here, get_database_name(MyDatabaseId),
-				RecoveryInProgress() ? "standby" :
-				!attached ? "no shared memory" :
-				!ij_guc_worker_enabled ? "disabled" : "no launcher",
-				NULL, reads_all, now);
+				why_no_launcher(attached), NULL, reads_all, now);
 		return (Datum) 0;
 	}
 

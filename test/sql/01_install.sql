@@ -66,13 +66,13 @@ END
 $$;
 
 -- what the client is told when the statement fails
-CREATE FUNCTION ijtest.complaint(statement text, OUT sqlstate text, OUT message text, OUT detail text, OUT hint text)
+CREATE FUNCTION ijtest.complaint(statement text, OUT code text, OUT message text, OUT detail text, OUT hint text)
 LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE statement;
-    sqlstate := 'ok';
+    code := 'ok';
 EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS sqlstate = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+    GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
         detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 END
 $$;
@@ -80,7 +80,7 @@ $$;
 -- the current state that IJ002 and IJ003 carry, as a value; the SQLSTATE before it
 CREATE FUNCTION ijtest.state_told(statement text) RETURNS text
 LANGUAGE sql AS $$
-    SELECT c.sqlstate || ' ' || (c.detail::jsonb)::text FROM ijtest.complaint(statement) c
+    SELECT c.code || coalesce(' ' || (nullif(c.detail, '')::jsonb)::text, '') FROM ijtest.complaint(statement) c
 $$;
 
 -- one line an execution, without what changes from run to run

@@ -11,7 +11,7 @@ FROM create_job('create', 'reboot', '{"delay_s": 5}', target_all => true, job_id
 SELECT job_id, tenant_id, document_type, document_params, target_device_id, target_group_id, target_all, status,
        expires_at, created_by, updated_at = created_at AS not_updated
 FROM jobs WHERE tenant_id = 'create' AND job_id = 'all' \gx
-SELECT device_id, status, status_details, execution_number, started_at,
+SELECT device_id, e.status, status_details, execution_number, started_at,
        queued_at = j.created_at AS queued_with_job, last_updated_at = queued_at AS untouched
 FROM job_executions e JOIN jobs j USING (tenant_id, job_id)
 WHERE tenant_id = 'create' AND job_id = 'all' ORDER BY device_id;
@@ -54,7 +54,7 @@ WHERE tenant_id = 'create' AND job_id IN ('at', 'in', 'in a month', 'never') ORD
 SELECT d.document, (create_job('create', 't', d.document::jsonb, target_device_id => 'd1')).document_params
 FROM (VALUES ('{}'), ('[]'), ('[1, {"a": null}]'), ('"text"'), ('5'), ('true'), ('null'),
              ('{"ключ": "значение", "e": "😀"}')) AS d (document)
-ORDER BY 1 COLLATE "C";
+ORDER BY d.document COLLATE "C";
 
 -- The same id for another tenant is another job.
 SELECT tenant_id, job_id, total_executions FROM create_job('create-b', 't', target_all => true, job_id => 'all');
@@ -160,11 +160,10 @@ SELECT ijtest.add_tenant('create-many', 20000);
 SELECT total_executions, queued FROM create_job('create-many', 't', target_all => true, job_id => 'many');
 SELECT count(*), count(DISTINCT device_id), min(execution_number), max(execution_number), min(status), max(status)
 FROM job_executions WHERE tenant_id = 'create-many';
-SELECT count(*) FROM devices d
-WHERE tenant_id = 'create-many'
-  AND NOT EXISTS (SELECT FROM job_executions e WHERE (e.tenant_id, e.job_id, e.device_id) = ('create-many', 'many', d.device_id));
+SELECT count(*) FROM (SELECT device_id FROM devices WHERE tenant_id = 'create-many'
+                      EXCEPT SELECT device_id FROM job_executions WHERE tenant_id = 'create-many' AND job_id = 'many') missing;
 -- The foreign key and the indexes are whole afterwards.
-SELECT count(*) FROM job_executions e LEFT JOIN jobs j USING (tenant_id, job_id) WHERE j.job_id IS NULL;
+SELECT count(*) FROM (SELECT tenant_id, job_id FROM job_executions EXCEPT SELECT tenant_id, job_id FROM jobs) orphan;
 BEGIN;
 SET LOCAL enable_seqscan = off;
 SELECT count(*) FROM job_executions WHERE tenant_id = 'create-many' AND device_id = 'd19999' AND status IN ('QUEUED', 'IN_PROGRESS');

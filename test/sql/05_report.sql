@@ -23,7 +23,7 @@ FROM (SELECT started_at FROM job_executions WHERE tenant_id = 'report' AND devic
      update_job_execution('report', 'j', 'd2', 'SUCCEEDED') r;
 
 -- The same terminal report again: success, and not a bit changes, whatever number it expects.
-CREATE TEMP TABLE once AS SELECT xmin::text, ctid::text, * FROM job_executions WHERE tenant_id = 'report' AND job_id = 'j';
+CREATE TEMP TABLE once AS SELECT xmin::text AS x, ctid::text AS c, * FROM job_executions WHERE tenant_id = 'report' AND job_id = 'j';
 SELECT status, execution_number, status_details FROM update_job_execution('report', 'j', 'd1', 'SUCCEEDED');
 SELECT status, execution_number, status_details FROM update_job_execution('report', 'j', 'd1', 'SUCCEEDED', '{"progress": 50}');
 SELECT status, execution_number, status_details FROM update_job_execution('report', 'j', 'd1', 'SUCCEEDED', NULL, 2);
@@ -74,9 +74,9 @@ SELECT ijtest.outcome($$SELECT update_job_execution('report', 'no such job', 'd1
 SELECT w.word, ijtest.outcome(format('SELECT update_job_execution(%L, %L, %L, %L)', 'report', 'j', 'd8', w.word))
 FROM (VALUES ('QUEUED'), ('TIMED_OUT'), ('CANCELED'), ('COMPLETED'), ('REMOVED'), ('succeeded'), ('SUCCEEDED '), (' SUCCEEDED'),
              (''), ('SUCCEEDE'), ('SUCCEEDEDX'), (NULL)) w (word)
-ORDER BY 1 COLLATE "C" NULLS LAST;
+ORDER BY w.word COLLATE "C" NULLS LAST;
 SELECT d.details, ijtest.outcome(format('SELECT update_job_execution(%L, %L, %L, %L, %L)', 'report', 'j', 'd8', 'SUCCEEDED', d.details))
-FROM (VALUES ('[]'), ('[{}]'), ('"text"'), ('5'), ('true'), ('null')) d (details) ORDER BY 1 COLLATE "C";
+FROM (VALUES ('[]'), ('[{}]'), ('"text"'), ('5'), ('true'), ('null')) d (details) ORDER BY d.details COLLATE "C";
 SELECT ijtest.outcome($$SELECT update_job_execution(NULL, 'j', 'd8', 'SUCCEEDED')$$) AS tenant,
        ijtest.outcome($$SELECT update_job_execution('report', NULL, 'd8', 'SUCCEEDED')$$) AS job,
        ijtest.outcome($$SELECT update_job_execution('report', 'j', NULL, 'SUCCEEDED')$$) AS device;

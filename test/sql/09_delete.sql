@@ -66,7 +66,7 @@ SELECT FROM (VALUES ('old completed'), ('old canceled'), ('old live'), ('young c
 SELECT FROM create_job('delete-b', 't', target_all => true, job_id => 'old canceled');
 SELECT FROM (VALUES ('old completed'), ('young completed')) j (id), update_job_execution('delete', j.id, 'd5', 'SUCCEEDED');
 SELECT completed FROM run_job_sweep();
-SELECT FROM cancel_job('delete', 'old canceled'), cancel_job('delete-b', 'old canceled');
+SELECT FROM cancel_job('delete', 'old canceled') a, cancel_job('delete-b', 'old canceled') b;
 -- updated_at never goes back by itself: make these old behind the guards' back
 SET session_replication_role = replica;
 UPDATE jobs SET updated_at = now() - interval '31 days' WHERE tenant_id IN ('delete', 'delete-b') AND job_id LIKE 'old%';

@@ -80,13 +80,17 @@ SELECT ijtest.outcome($$SELECT create_job('hostile', 't', ('[' || repeat('1e1000
        ijtest.outcome($$SELECT create_job('hostile', 't', to_jsonb(repeat('a', 1000000)), target_all => true)$$) AS megabyte,
        ijtest.outcome($$SELECT create_job('hostile', 't', (repeat('[', 5000) || repeat(']', 5000))::jsonb, target_device_id => 'd1')$$) AS deep;
 SELECT ijtest.outcome($$SELECT update_job_execution('hostile', 'j', 'd1', 'IN_PROGRESS', ('{"n": [' || repeat('1e100000,', 1000) || '1]}')::jsonb)$$) AS numbers,
-       ijtest.outcome($$SELECT update_job_execution('hostile', 'j', 'd1', 'IN_PROGRESS', jsonb_build_object('t', repeat('a', 32759)))$$) AS one_more,
+       ijtest.outcome($$SELECT update_job_execution('hostile', 'j', 'd1', 'IN_PROGRESS', jsonb_build_object('t', repeat('a', 32760)))$$) AS one_more,
        ijtest.outcome($$SELECT start_next_pending_job_execution('hostile', 'd1', ('{"n": [' || repeat('1e100000,', 1000) || '1]}')::jsonb)$$) AS claim;
 SELECT DISTINCT status, number FROM ijtest.executions WHERE tenant_id = 'hostile' AND job_id = 'j';
-SELECT ijtest.outcome($$SELECT update_job_execution('hostile', 'j', 'd1', 'IN_PROGRESS', jsonb_build_object('t', repeat('a', 32758)))$$) AS at_default;
+SELECT ijtest.outcome($$SELECT update_job_execution('hostile', 'j', 'd1', 'IN_PROGRESS', jsonb_build_object('t', repeat('a', 32759)))$$) AS at_default;
 SELECT accepted, sqlstate FROM update_job_executions('hostile',
     jsonb_build_array(jsonb_build_object('job_id', 'j', 'device_id', 'd2', 'status', 'SUCCEEDED', 'status_details', ('{"n": [' || repeat('1e100000,', 1000) || '1]}')::jsonb),
                       jsonb_build_object('job_id', 'j', 'device_id', 'd3', 'status', 'SUCCEEDED')));
+-- A reason becomes details, so it has their limit.
+SELECT ijtest.outcome($$SELECT cancel_job_execution('hostile', 'j', 'd1', repeat('a', 40000), force => true)$$) AS execution,
+       ijtest.outcome($$SELECT cancel_job('hostile', 'j', repeat('a', 40000), force => true)$$) AS job;
+SELECT status FROM describe_job('hostile', 'j');
 -- A small user cannot move the limit.
 CREATE ROLE regress_ij_small;
 SET ROLE regress_ij_small;
@@ -107,7 +111,7 @@ SELECT v.moment, ijtest.outcome(format('SELECT create_job(%L, %L, target_device_
        ijtest.outcome(format('SELECT update_job(%L, %L, %s)', 'hostile', 'j', v.moment)) AS updated
 FROM (VALUES ($$'infinity'$$), ($$'-infinity'$$), ($$'4713-01-01 BC'$$), ($$'294276-12-31'$$), ($$'epoch'$$), ($$now()$$),
              ($$now() + interval '10 years' + interval '1 day'$$), ($$now() + interval '10 years' - interval '1 day'$$), ($$now() + interval '1 min'$$)) v (moment)
-ORDER BY 1 COLLATE "C";
+ORDER BY v.moment COLLATE "C";
 
 -- What a client reads.
 SELECT create_job('hostile', 't', target_all => true, job_id => '');

@@ -9,8 +9,8 @@ CREATE ROLE regress_ij_nobody;
 RESET client_min_messages;
 SELECT ijtest.add_tenant('rls-a', 4, 2);
 SELECT ijtest.add_tenant('rls-b', 4, 2);
-SELECT FROM create_job('rls-a', 't', '{"of": "a"}', target_all => true, job_id => 'shared'), create_job('rls-b', 't', '{"of": "b"}', target_all => true, job_id => 'shared');
-SELECT FROM create_job('rls-a', 't', target_group_id => 'g', job_id => 'only a'), create_job('rls-b', 't', target_group_id => 'g', job_id => 'only b');
+SELECT FROM create_job('rls-a', 't', '{"of": "a"}', target_all => true, job_id => 'shared') a, create_job('rls-b', 't', '{"of": "b"}', target_all => true, job_id => 'shared') b;
+SELECT FROM create_job('rls-a', 't', target_group_id => 'g', job_id => 'only a') a, create_job('rls-b', 't', target_group_id => 'g', job_id => 'only b') b;
 
 -- As the documentation tells an administrator to grant.
 GRANT SELECT, INSERT, UPDATE, DELETE ON jobs, job_executions TO regress_ij_app, regress_ij_operator;
@@ -64,7 +64,6 @@ END $$;
 
 -- (P0002 is ijtest.some's word for no row)
 SET ROLE regress_ij_app;
-RESET app.tenant_id;
 SELECT current_setting('app.tenant_id', true) IS NULL AS never_set;
 SELECT * FROM ijtest.seen();
 SELECT outcome, array_agg(n ORDER BY n) FROM ijtest.calls('rls-a'), ijtest.outcome(call) outcome GROUP BY 1 ORDER BY 1;
@@ -94,8 +93,8 @@ ROLLBACK;
 -- The sweep and the purge of one tenant leave the others alone.
 RESET ROLE;
 UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id LIKE 'rls-%' AND job_id LIKE 'only%';
-SELECT FROM create_job('rls-a', 't', target_all => true, job_id => 'canceled'), create_job('rls-b', 't', target_all => true, job_id => 'canceled');
-SELECT FROM cancel_job('rls-a', 'canceled'), cancel_job('rls-b', 'canceled');
+SELECT FROM create_job('rls-a', 't', target_all => true, job_id => 'canceled') a, create_job('rls-b', 't', target_all => true, job_id => 'canceled') b;
+SELECT FROM cancel_job('rls-a', 'canceled') a, cancel_job('rls-b', 'canceled') b;
 SET ROLE regress_ij_app;
 SELECT * FROM run_job_sweep();
 SELECT purge_jobs(NULL, '0');

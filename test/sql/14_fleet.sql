@@ -47,7 +47,7 @@ SELECT use_fleet('fleet.part');
 SELECT devices, group_members FROM iot_jobs_fleet;
 SELECT total_executions FROM create_job('fleet', 't', target_all => true, job_id => 'partitioned');
 -- Without a relation for groups there are none to aim at, and the hint says what to do.
-SELECT sqlstate, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_group_id => 'even')$$);
+SELECT code, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_group_id => 'even')$$);
 
 -- Relations that cannot answer are refused, and the choice stays.
 CREATE TABLE fleet.no_tenant (device_id text);
@@ -60,8 +60,8 @@ CREATE TABLE fleet.dropped_column (tenant_id text, device_id text);
 ALTER TABLE fleet.dropped_column DROP COLUMN device_id;
 SELECT c.call, ijtest.outcome('SELECT use_fleet(' || c.call || ')')
 FROM (VALUES (1, $$NULL$$), (2, $$'fleet.no_tenant'$$), (3, $$'fleet.no_device'$$), (4, $$'fleet.wrong_type'$$), (5, $$'fleet.wrong_device_type'$$), (6, $$'fleet.seq'$$),
-             (7, $$'fleet.device_pkey'$$), (8, $$'fleet.composite'$$), (9, $$'fleet.dropped_column'$$), (10, $$0$$), (11, $$4294967295::oid::regclass$$),
-             (12, $$'fleet.no such relation'$$), (13, $$'fleet.device', 'fleet.device'$$), (14, $$'fleet.device', 'fleet.no_tenant'$$)) c (n, call)
+             (7, $$'fleet.machine_pkey'$$), (8, $$'fleet.composite'$$), (9, $$'fleet.dropped_column'$$), (10, $$0$$), (11, $$4294967295::oid::regclass$$),
+             (12, $$'fleet.no_such_relation'$$), (13, $$'fleet.device', 'fleet.device'$$), (14, $$'fleet.device', 'fleet.no_tenant'$$)) c (n, call)
 ORDER BY c.n;
 SELECT devices, group_members FROM iot_jobs_fleet;
 SELECT use_fleet('fleet.no_device');
@@ -76,11 +76,11 @@ SELECT ijtest.outcome($$INSERT INTO iot_jobs_fleet (devices) VALUES ('fleet.devi
 CREATE TABLE fleet.dropped (tenant_id text, device_id text);
 SELECT use_fleet('fleet.dropped');
 DROP TABLE fleet.dropped;
-SELECT sqlstate, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_all => true)$$);
+SELECT code, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_all => true)$$);
 DELETE FROM iot_jobs_fleet;
-SELECT sqlstate, message, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_all => true)$$);
-SELECT sqlstate FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_device_id => 'm1')$$);
-SELECT sqlstate FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_group_id => 'g')$$);
+SELECT code, message, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_all => true)$$);
+SELECT code FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_device_id => 'm1')$$);
+SELECT code FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_group_id => 'g')$$);
 -- Everything that needs no registry goes on.
 SELECT status FROM cancel_job('fleet', 'all');
 

@@ -1,0 +1,40 @@
+/*
+ * direct.h
+ *		The rows of job_executions without SQL, where that is provably the same.
+ *
+ * ij_direct_open() says whether it is; when it returns NULL the caller sends the
+ * statement through SPI instead.  Everything between open and close is one command
+ * of the transaction: it sees what was committed before it.
+ */
+#ifndef IJ_DIRECT_H
+#define IJ_DIRECT_H
+
+#include "store.h"
+
+typedef struct IjDirect IjDirect;
+
+typedef enum IjDirectUse
+{
+	IJ_DIRECT_READ,				/* SELECT */
+	IJ_DIRECT_CLAIM,			/* SELECT and UPDATE, and SELECT on jobs */
+	IJ_DIRECT_UPDATE,			/* SELECT and UPDATE */
+	IJ_DIRECT_DELETE,			/* SELECT and DELETE */
+	IJ_DIRECT_INSERT			/* INSERT; nothing else may be done then */
+} IjDirectUse;
+
+extern IjDirect *ij_direct_open(const text *tenant_id, IjDirectUse use);
+extern void ij_direct_close(IjDirect *direct);
+
+extern bool ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExecution *execution);
+extern text *ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses);
+extern bool ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution *execution);
+extern bool ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb *status_details,
+								 IjExecutionDocument *document);
+extern bool ij_direct_claim(IjDirect *direct, const text *device_id, IjExecutionDocument *document);
+extern int64 ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
+										IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
+extern int64 ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from,
+										 int64 limit, text **last);
+extern void ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, int count);
+
+#endif							/* IJ_DIRECT_H */
