@@ -21,15 +21,18 @@ OBJS = \
 	src/guard.o \
 	src/guc.o \
 	src/jobs.o \
+	src/jsonb_text.o \
 	src/launcher.o \
 	src/module.o \
 	src/page_token.o \
 	src/report_batch.o \
 	src/rows.o \
 	src/schedule.o \
+	src/shape.o \
 	src/shmem.o \
 	src/sql_api.o \
 	src/state.o \
+	src/statements.o \
 	src/store.o \
 	src/sweep.o \
 	src/tell.o \

@@ -8,16 +8,10 @@
  * table whose rows change state all the time are often wrong, and one badly chosen
  * index reads a whole job for every row.
  *
- * ij_direct_open() takes this way only where SQL would do the very same thing: an
- * ordinary heap table with the columns and keys of the migration, no rule, no child,
- * no statement trigger, table-level privileges of the current user, and either no
- * row security for that user or just the migration's own policy with the tenant of
- * the call.  Everything else goes through SPI, and finds there what it is due.  The
+ * ij_direct_open() takes this way only where SQL would do the very same thing
+ * (shape.c); everything else goes through SPI, and finds there what it is due.  The
  * change itself is left to the server's own ExecSimpleRelationUpdate() and its like,
  * which fire row triggers, check constraints and maintain indexes.
- *
- * What is known of the two tables' shape is kept until the relation cache says that
- * it changed.  The callback only clears a flag.
  *
  * Locks: RowExclusiveLock on the table when writing; a row is locked (waiting, or
  * passing over it) in its latest version before it is changed, and everything that
@@ -33,30 +27,16 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_am_d.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_opfamily_d.h"
-#include "catalog/pg_operator_d.h"
-#include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
-#include "rewrite/rowsecurity.h"
 #include "tcop/utility.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -64,72 +44,13 @@
 #include "compat.h"
 #include "rows.h"
 
-/* ------------------------------------------------------------------------
- * The shape of the tables
- * ------------------------------------------------------------------------
- */
-
-enum
-{
-	E_JOB_ID, E_TENANT_ID, E_DEVICE_ID, E_STATUS, E_STATUS_DETAILS,
-	E_EXECUTION_NUMBER, E_QUEUED_AT, E_STARTED_AT, E_LAST_UPDATED_AT,
-	E_COLUMNS
-};
-
-enum
-{
-	J_JOB_ID, J_TENANT_ID, J_DOCUMENT_TYPE, J_DOCUMENT_PARAMS, J_STATUS, J_EXPIRES_AT,
-	J_COLUMNS
-};
-
-typedef struct Column
-{
-	const char *name;
-	Oid			type;
-} Column;
-
-static const Column execution_columns[E_COLUMNS] = {
-	[E_JOB_ID] = {"job_id", TEXTOID},
-	[E_TENANT_ID] = {"tenant_id", TEXTOID},
-	[E_DEVICE_ID] = {"device_id", TEXTOID},
-	[E_STATUS] = {"status", TEXTOID},
-	[E_STATUS_DETAILS] = {"status_details", JSONBOID},
-	[E_EXECUTION_NUMBER] = {"execution_number", INT8OID},
-	[E_QUEUED_AT] = {"queued_at", TIMESTAMPTZOID},
-	[E_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
-	[E_LAST_UPDATED_AT] = {"last_updated_at", TIMESTAMPTZOID},
-};
-
-static const Column job_columns[J_COLUMNS] = {
-	[J_JOB_ID] = {"job_id", TEXTOID},
-	[J_TENANT_ID] = {"tenant_id", TEXTOID},
-	[J_DOCUMENT_TYPE] = {"document_type", TEXTOID},
-	[J_DOCUMENT_PARAMS] = {"document_params", JSONBOID},
-	[J_STATUS] = {"status", TEXTOID},
-	[J_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
-};
-
-/* what is known of one table */
-typedef struct Shape
-{
-	volatile bool valid;
-	Oid			relation;
-	bool		usable;			/* an ordinary table of the migration's shape */
-	bool		only_our_policy;
-	AttrNumber	columns[E_COLUMNS];
-	Oid			primary_key;
-	Oid			by_device;		/* an index whose first keys are tenant and device */
-} Shape;
-
-static Shape executions_shape;
-static Shape jobs_shape;
-
 struct IjDirect
 {
 	const text *tenant_id;
-	IjDirectUse use;
 	Relation	rel;
+	const IjShape *shape;
 	Relation	jobs;			/* only to claim */
+	const IjShape *jobs_shape;
 	EState	   *estate;
 	ResultRelInfo *result_rel;
 	EPQState	epq;
@@ -142,278 +63,6 @@ struct IjDirect
 	int			batch_size;
 	BulkInsertState bulk;
 };
-
-static void
-shape_changed(Datum arg, Oid relation)
-{
-	if (relation == InvalidOid || relation == executions_shape.relation)
-		executions_shape.valid = false;
-	if (relation == InvalidOid || relation == jobs_shape.relation)
-		jobs_shape.valid = false;
-}
-
-static bool
-find_columns(Relation rel, const Column *columns, int count, AttrNumber *numbers)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < count; i++)
-	{
-		numbers[i] = InvalidAttrNumber;
-		for (int n = 0; n < desc->natts; n++)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, n);
-
-			if (!att->attisdropped && strcmp(NameStr(att->attname), columns[i].name) == 0)
-			{
-				if (att->atttypid != columns[i].type || att->attgenerated != '\0')
-					return false;
-				numbers[i] = n + 1;
-			}
-		}
-		if (numbers[i] == InvalidAttrNumber)
-			return false;
-	}
-	return true;
-}
-
-/* tenant_id = current_setting('app.tenant_id', true) */
-static bool
-is_our_expression(const Expr *expr, AttrNumber tenant_id)
-{
-	const OpExpr *op = (const OpExpr *) expr;
-	const Var  *var;
-	const FuncExpr *func;
-	const Const *name;
-	const Const *missing_ok;
-
-	if (expr == NULL || !IsA(expr, OpExpr) || op->opno != TextEqualOperator ||
-		list_length(op->args) != 2 || !IsA(linitial(op->args), Var) || !IsA(lsecond(op->args), FuncExpr))
-		return false;
-	var = linitial(op->args);
-	func = lsecond(op->args);
-	if (var->varattno != tenant_id || func->funcid != F_CURRENT_SETTING_TEXT_BOOL ||
-		!IsA(linitial(func->args), Const) || !IsA(lsecond(func->args), Const))
-		return false;
-	name = linitial(func->args);
-	missing_ok = lsecond(func->args);
-	return !name->constisnull && !missing_ok->constisnull && DatumGetBool(missing_ok->constvalue) &&
-		strcmp(TextDatumGetCString(name->constvalue), "app.tenant_id") == 0;
-}
-
-static bool
-has_only_our_policy(Relation rel, AttrNumber tenant_id)
-{
-	const RowSecurityPolicy *policy;
-	Oid			role;
-
-	if (row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL ||
-		rel->rd_rsdesc == NULL || list_length(rel->rd_rsdesc->policies) != 1)
-		return false;
-	policy = linitial(rel->rd_rsdesc->policies);
-	if (!policy->permissive || policy->polcmd != '*' || ARR_DIMS(policy->roles)[0] != 1)
-		return false;
-	role = ((Oid *) ARR_DATA_PTR(policy->roles))[0];
-	return role == ACL_ID_PUBLIC && is_our_expression(policy->qual, tenant_id) &&
-		is_our_expression(policy->with_check_qual, tenant_id);
-}
-
-/* is this a usable B-tree whose first keys are these text columns? */
-static bool
-index_starts_with(Relation index, const AttrNumber *columns, int count)
-{
-	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid || !index->rd_index->indisready ||
-		!index->rd_index->indislive || index->rd_index->indcheckxmin || index->rd_index->indnkeyatts < count)
-		return false;
-	for (int i = 0; i < count; i++)
-	{
-		if (index->rd_index->indkey.values[i] != columns[i] ||
-			index->rd_opfamily[i] != TEXT_BTREE_FAM_OID || (index->rd_indoption[i] & INDOPTION_DESC) != 0)
-			return false;
-	}
-	return true;
-}
-
-/* status = ANY ('{QUEUED,IN_PROGRESS}'): what the migration's device index holds */
-static bool
-is_open_predicate(List *predicate, AttrNumber status)
-{
-	const ScalarArrayOpExpr *any;
-	const Const *array;
-	Datum	   *words;
-	int			count;
-
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), ScalarArrayOpExpr))
-		return false;
-	any = linitial(predicate);
-	if (any->opno != TextEqualOperator || !any->useOr || !IsA(linitial(any->args), Var) ||
-		((const Var *) linitial(any->args))->varattno != status || !IsA(lsecond(any->args), Const))
-		return false;
-	array = lsecond(any->args);
-	if (array->constisnull || array->consttype != TEXTARRAYOID)
-		return false;
-	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &words, NULL, &count);
-	return count == 2 && strcmp(TextDatumGetCString(words[0]), "QUEUED") == 0 &&
-		strcmp(TextDatumGetCString(words[1]), "IN_PROGRESS") == 0;
-}
-
-/* an index that leads to all open executions of a device; the smallest one that will do */
-static Oid
-find_device_index(Relation rel, const AttrNumber *columns)
-{
-	AttrNumber	keys[] = {columns[E_TENANT_ID], columns[E_DEVICE_ID]};
-	Oid			result = InvalidOid;
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *cell;
-
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		List	   *predicate = RelationGetIndexPredicate(index);
-
-		if (index_starts_with(index, keys, lengthof(keys)))
-		{
-			if (predicate != NIL && is_open_predicate(predicate, columns[E_STATUS]))
-				result = RelationGetRelid(index);
-			else if (predicate == NIL && !OidIsValid(result))
-				result = RelationGetRelid(index);
-		}
-		index_close(index, AccessShareLock);
-	}
-	list_free(indexes);
-	return result;
-}
-
-static bool
-is_plain_table(Relation rel)
-{
-	return rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_tableam == GetHeapamTableAmRoutine() &&
-		!rel->rd_rel->relispartition && !rel->rd_rel->relhassubclass && rel->rd_rules == NULL;
-}
-
-static const Shape *
-shape_of(Relation rel, Shape *shape, const Column *columns, int count, const int *key, int key_count)
-{
-	static bool registered = false;
-	AttrNumber	key_columns[3];
-	Oid			primary_key;
-
-	if (shape->valid && shape->relation == RelationGetRelid(rel))
-		return shape;
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(shape_changed, (Datum) 0);
-		registered = true;
-	}
-
-	/* valid first: what changes while we look makes it invalid again */
-	shape->relation = RelationGetRelid(rel);
-	shape->valid = true;
-	shape->usable = false;
-	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
-		return shape;
-	for (int i = 0; i < key_count; i++)
-		key_columns[i] = shape->columns[key[i]];
-	primary_key = ij_relation_get_primary_key_index(rel);
-	if (OidIsValid(primary_key))
-	{
-		Relation	index = index_open(primary_key, AccessShareLock);
-
-		shape->usable = index_starts_with(index, key_columns, key_count);
-		index_close(index, AccessShareLock);
-	}
-	shape->primary_key = primary_key;
-	shape->only_our_policy = has_only_our_policy(rel, key_columns[0]);
-	shape->by_device = shape == &executions_shape ? find_device_index(rel, shape->columns) : InvalidOid;
-	return shape;
-}
-
-static const Shape *
-executions_shape_of(Relation rel)
-{
-	static const int key[] = {E_TENANT_ID, E_JOB_ID, E_DEVICE_ID};
-
-	return shape_of(rel, &executions_shape, execution_columns, E_COLUMNS, key, lengthof(key));
-}
-
-static const Shape *
-jobs_shape_of(Relation rel)
-{
-	static const int key[] = {J_TENANT_ID, J_JOB_ID};
-
-	return shape_of(rel, &jobs_shape, job_columns, J_COLUMNS, key, lengthof(key));
-}
-
-/* ------------------------------------------------------------------------
- * Is it the same as SQL?
- * ------------------------------------------------------------------------
- */
-
-/* Would row security let this user see, and write, just the rows of this tenant? */
-static bool
-policy_allows(Relation rel, const Shape *shape, const text *tenant_id)
-{
-	const char *setting;
-
-	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
-		return true;
-	if (!row_security || !shape->only_our_policy)
-		return false;
-	setting = GetConfigOption("app.tenant_id", true, false);
-	return setting != NULL && strlen(setting) == VARSIZE_ANY_EXHDR(tenant_id) &&
-		memcmp(setting, VARDATA_ANY(tenant_id), strlen(setting)) == 0;
-}
-
-static bool
-may(Relation rel, AclMode wanted)
-{
-	return pg_class_aclmask(RelationGetRelid(rel), GetUserId(), wanted, ACLMASK_ALL) == wanted;
-}
-
-/* Triggers that the way through ExecSimpleRelationUpdate() and its like would not fire. */
-static bool
-has_other_triggers(Relation rel, IjDirectUse use)
-{
-	const TriggerDesc *desc = rel->trigdesc;
-
-	if (desc == NULL)
-		return false;
-	switch (use)
-	{
-		case IJ_DIRECT_READ:
-			return false;
-		case IJ_DIRECT_CLAIM:
-		case IJ_DIRECT_UPDATE:
-			return desc->trig_update_before_statement || desc->trig_update_after_statement ||
-				desc->trig_update_old_table || desc->trig_update_new_table;
-		case IJ_DIRECT_DELETE:
-			return desc->trig_delete_before_statement || desc->trig_delete_after_statement ||
-				desc->trig_delete_old_table;
-		case IJ_DIRECT_INSERT:
-			break;
-	}
-
-	/*
-	 * A fan-out fires no trigger at all: it knows what the guard would say, since the
-	 * job is its own and IN_PROGRESS, and what the foreign key to that job would say.
-	 */
-	if (desc->trig_insert_before_statement || desc->trig_insert_after_statement ||
-		desc->trig_insert_new_table)
-		return true;
-	for (int i = 0; i < desc->numtriggers; i++)
-	{
-		const Trigger *trigger = &desc->triggers[i];
-
-		if (!TRIGGER_FOR_INSERT(trigger->tgtype) || trigger->tgenabled == TRIGGER_DISABLED)
-			continue;
-		if (strcmp(trigger->tgname, "iot_jobs_guard") == 0)
-			continue;
-		if (RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_FK && trigger->tgconstrrelid == ij_catalog_jobs())
-			continue;
-		return true;
-	}
-	return false;
-}
 
 /* The defaults of an INSERT, once for all rows; false if they differ from row to row. */
 static bool
@@ -445,15 +94,15 @@ evaluate_defaults(Relation rel, EState *estate, TupleTableSlot *slot)
 }
 
 static IjDirect *
-make_direct(Relation rel, const Shape *shape, const text *tenant_id, IjDirectUse use)
+make_direct(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectUse use)
 {
-	static const int updated[] = {E_STATUS, E_STATUS_DETAILS, E_EXECUTION_NUMBER, E_STARTED_AT, E_LAST_UPDATED_AT};
+	static const int updated[] = {IJ_E_STATUS, IJ_E_STATUS_DETAILS, IJ_E_EXECUTION_NUMBER, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT};
 	IjDirect   *direct = palloc0(sizeof(IjDirect));
 	Bitmapset  *updated_columns = NULL;
 
 	direct->tenant_id = tenant_id;
-	direct->use = use;
 	direct->rel = rel;
+	direct->shape = shape;
 	direct->now = GetCurrentTransactionStartTimestamp();
 	direct->estate = CreateExecutorState();
 	direct->found = table_slot_create(rel, &direct->estate->es_tupleTable);
@@ -469,6 +118,9 @@ make_direct(Relation rel, const Shape *shape, const text *tenant_id, IjDirectUse
 	ij_exec_init_range_table(direct->estate, rel, RowExclusiveLock, updated_columns);
 	direct->result_rel = makeNode(ResultRelInfo);
 	InitResultRelInfo(direct->result_rel, rel, 1, NULL, 0);
+	/* where AFTER triggers look for it */
+	direct->estate->es_opened_result_relations =
+		lappend(direct->estate->es_opened_result_relations, direct->result_rel);
 	ExecOpenIndices(direct->result_rel, false);
 	EvalPlanQualInit(&direct->epq, direct->estate, NULL, NIL, -1, NIL);
 	direct->changed = ExecInitExtraTupleSlot(direct->estate, RelationGetDescr(rel), &TTSOpsVirtual);
@@ -478,51 +130,38 @@ make_direct(Relation rel, const Shape *shape, const text *tenant_id, IjDirectUse
 IjDirect *
 ij_direct_open(const text *tenant_id, IjDirectUse use)
 {
-	static const struct
-	{
-		AclMode		mode;
-		const char *command;
-	}			uses[] = {
-		[IJ_DIRECT_READ] = {ACL_SELECT, NULL},
-		[IJ_DIRECT_CLAIM] = {ACL_SELECT | ACL_UPDATE, "UPDATE"},
-		[IJ_DIRECT_UPDATE] = {ACL_SELECT | ACL_UPDATE, "UPDATE"},
-		[IJ_DIRECT_DELETE] = {ACL_SELECT | ACL_DELETE, "DELETE"},
-		[IJ_DIRECT_INSERT] = {ACL_INSERT, "INSERT"},
+	static const char *const commands[] = {
+		[IJ_DIRECT_READ] = NULL,
+		[IJ_DIRECT_CLAIM] = "UPDATE",
+		[IJ_DIRECT_UPDATE] = "UPDATE",
+		[IJ_DIRECT_DELETE] = "DELETE",
+		[IJ_DIRECT_INSERT] = "INSERT",
 	};
-	LOCKMODE	lock = use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock;
-	Relation	rel = table_open(ij_catalog_executions(), lock);
-	const Shape *shape = executions_shape_of(rel);
-	IjDirect   *direct = NULL;
+	Relation	rel = table_open(ij_catalog_executions(),
+								 use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
+	const IjShape *shape = ij_shape_of_executions(rel);
 	Relation	jobs = NULL;
+	const IjShape *jobs_shape = NULL;
+	bool		same = ij_shape_same_as_sql(rel, shape, use, tenant_id);
+	IjDirect   *direct;
 
-	/* the tables of a distributed engine are elsewhere; whoever checks or audits permissions must see SQL */
-	if (!shape->usable || ExecutorCheckPerms_hook != NULL ||
-		OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE)) ||
-		!may(rel, uses[use].mode) || has_other_triggers(rel, use) ||
-		!policy_allows(rel, shape, tenant_id) ||
-		(use != IJ_DIRECT_READ && SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA))
+	if (same && use == IJ_DIRECT_CLAIM)
 	{
+		jobs = table_open(ij_catalog_jobs(), AccessShareLock);
+		jobs_shape = ij_shape_of_jobs(jobs);
+		same = ij_shape_jobs_readable(jobs, jobs_shape, tenant_id);
+	}
+	if (!same)
+	{
+		if (jobs != NULL)
+			table_close(jobs, NoLock);
 		table_close(rel, NoLock);
 		return NULL;
 	}
-	if (use == IJ_DIRECT_CLAIM)
+	if (commands[use] != NULL)
 	{
-		const Shape *of_jobs;
-
-		jobs = table_open(ij_catalog_jobs(), AccessShareLock);
-		of_jobs = jobs_shape_of(jobs);
-		if (!of_jobs->usable || !OidIsValid(shape->by_device) || !may(jobs, ACL_SELECT) ||
-			!policy_allows(jobs, of_jobs, tenant_id))
-		{
-			table_close(jobs, NoLock);
-			table_close(rel, NoLock);
-			return NULL;
-		}
-	}
-	if (uses[use].command != NULL)
-	{
-		PreventCommandIfReadOnly(uses[use].command);
-		PreventCommandIfParallelMode(uses[use].command);
+		PreventCommandIfReadOnly(commands[use]);
+		PreventCommandIfParallelMode(commands[use]);
 	}
 
 	/* one command, that sees what was committed until now, and what we did before */
@@ -530,6 +169,7 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	direct = make_direct(rel, shape, tenant_id, use);
 	direct->jobs = jobs;
+	direct->jobs_shape = jobs_shape;
 	if (use == IJ_DIRECT_INSERT && !evaluate_defaults(rel, direct->estate, direct->changed))
 	{
 		ij_direct_close(direct);
@@ -628,33 +268,33 @@ same_text(const text *a, const text *b)
 }
 
 static IjExecStatus
-status_of(TupleTableSlot *slot)
+status_of(const IjDirect *direct, TupleTableSlot *slot)
 {
-	return ij_rows_exec_status(text_of(slot, executions_shape.columns[E_STATUS]));
+	return ij_rows_exec_status(text_of(slot, direct->shape->columns[IJ_E_STATUS]));
 }
 
 static int64
-number_of(TupleTableSlot *slot)
+number_of(const IjDirect *direct, TupleTableSlot *slot)
 {
 	bool		isnull;
 
-	return DatumGetInt64(value_of(slot, executions_shape.columns[E_EXECUTION_NUMBER], &isnull));
+	return DatumGetInt64(value_of(slot, direct->shape->columns[IJ_E_EXECUTION_NUMBER], &isnull));
 }
 
 static void
-read_execution(TupleTableSlot *slot, IjExecution *execution)
+read_execution(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execution)
 {
-	const AttrNumber *columns = executions_shape.columns;
+	const AttrNumber *columns = direct->shape->columns;
 
-	execution->job_id = copy_text(text_of(slot, columns[E_JOB_ID]));
-	execution->tenant_id = copy_text(text_of(slot, columns[E_TENANT_ID]));
-	execution->device_id = copy_text(text_of(slot, columns[E_DEVICE_ID]));
-	execution->status = status_of(slot);
-	execution->status_details = jsonb_copy_of(slot, columns[E_STATUS_DETAILS]);
-	execution->execution_number = number_of(slot);
-	timestamp_of(slot, columns[E_QUEUED_AT], &execution->queued_at);
-	execution->started = timestamp_of(slot, columns[E_STARTED_AT], &execution->started_at);
-	timestamp_of(slot, columns[E_LAST_UPDATED_AT], &execution->last_updated_at);
+	execution->job_id = copy_text(text_of(slot, columns[IJ_E_JOB_ID]));
+	execution->tenant_id = copy_text(text_of(slot, columns[IJ_E_TENANT_ID]));
+	execution->device_id = copy_text(text_of(slot, columns[IJ_E_DEVICE_ID]));
+	execution->status = status_of(direct, slot);
+	execution->status_details = jsonb_copy_of(slot, columns[IJ_E_STATUS_DETAILS]);
+	execution->execution_number = number_of(direct, slot);
+	timestamp_of(slot, columns[IJ_E_QUEUED_AT], &execution->queued_at);
+	execution->started = timestamp_of(slot, columns[IJ_E_STARTED_AT], &execution->started_at);
+	timestamp_of(slot, columns[IJ_E_LAST_UPDATED_AT], &execution->last_updated_at);
 }
 
 static void
@@ -672,7 +312,7 @@ typedef struct Walk
 } Walk;
 
 static void
-begin_walk(IjDirect *direct, Walk *walk, Relation rel, Relation index, ScanKey keys, int nkeys)
+begin_walk(Walk *walk, Relation rel, Relation index, ScanKey keys, int nkeys)
 {
 	walk->index = index;
 	walk->scan = ij_index_beginscan(rel, index, GetActiveSnapshot(), nkeys, 0);
@@ -697,7 +337,7 @@ end_walk(Walk *walk)
 static void
 walk_job(IjDirect *direct, Walk *walk, const text *job_id, const text *device_id, bool from)
 {
-	Relation	index = index_open(executions_shape.primary_key, AccessShareLock);
+	Relation	index = index_open(direct->shape->primary_key, AccessShareLock);
 	ScanKeyData keys[3];
 	int			nkeys = 2;
 
@@ -711,7 +351,7 @@ walk_job(IjDirect *direct, Walk *walk, const text *job_id, const text *device_id
 		else
 			key(keys, index, 3, BTEqualStrategyNumber, F_TEXTEQ, device_id);
 	}
-	begin_walk(direct, walk, direct->rel, index, keys, nkeys);
+	begin_walk(walk, direct->rel, index, keys, nkeys);
 }
 
 /* ------------------------------------------------------------------------
@@ -757,24 +397,27 @@ lock_found(IjDirect *direct, LockTupleMode mode, IjLock lock)
 static bool
 is_execution(IjDirect *direct, const text *job_id, const text *device_id)
 {
-	const AttrNumber *columns = executions_shape.columns;
+	const AttrNumber *columns = direct->shape->columns;
 
-	return same_text(text_of(direct->found, columns[E_TENANT_ID]), direct->tenant_id) &&
-		same_text(text_of(direct->found, columns[E_JOB_ID]), job_id) &&
-		(device_id == NULL || same_text(text_of(direct->found, columns[E_DEVICE_ID]), device_id));
+	return same_text(text_of(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
+		same_text(text_of(direct->found, columns[IJ_E_JOB_ID]), job_id) &&
+		(device_id == NULL || same_text(text_of(direct->found, columns[IJ_E_DEVICE_ID]), device_id));
 }
 
 static void
 set_value(IjDirect *direct, int column, Datum value)
 {
-	AttrNumber	number = executions_shape.columns[column];
+	AttrNumber	number = direct->shape->columns[column];
 
 	direct->changed->tts_values[number - 1] = value;
 	direct->changed->tts_isnull[number - 1] = false;
 }
 
-/* Put the next version of the locked row in its place. */
-static void
+/*
+ * Put the next version of the locked row in its place; what was stored is in
+ * "changed" then.  False if a BEFORE trigger of the operator suppressed it.
+ */
+static bool
 update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
 {
 	TupleTableSlot *found = direct->found;
@@ -791,19 +434,21 @@ update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
 	memcpy(changed->tts_isnull, found->tts_isnull, found->tts_nvalid * sizeof(bool));
 
 	/* time never goes back within a row, whatever transaction began first */
-	timestamp_of(found, executions_shape.columns[E_LAST_UPDATED_AT], &updated);
+	timestamp_of(found, direct->shape->columns[IJ_E_LAST_UPDATED_AT], &updated);
 	updated = Max(updated, direct->now);
-	set_value(direct, E_STATUS, CStringGetTextDatum(ij_exec_status_name(to)));
+	set_value(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(to)));
 	if (status_details != NULL)
-		set_value(direct, E_STATUS_DETAILS, PointerGetDatum(status_details));
-	set_value(direct, E_EXECUTION_NUMBER, Int64GetDatum(number_of(found) + 1));
-	if (ij_exec_is_started(to) && !timestamp_of(found, executions_shape.columns[E_STARTED_AT], &started))
-		set_value(direct, E_STARTED_AT, TimestampTzGetDatum(updated));
-	set_value(direct, E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
+		set_value(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(status_details));
+	set_value(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(number_of(direct, found) + 1));
+	if (ij_exec_is_started(to) && !timestamp_of(found, direct->shape->columns[IJ_E_STARTED_AT], &started))
+		set_value(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
+	set_value(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
 	ExecStoreVirtualTuple(changed);
 	MemoryContextSwitchTo(old);
 
+	/* the table access method notes the new version's place */
 	ExecSimpleRelationUpdate(direct->result_rel, direct->estate, &direct->epq, found, changed);
+	return ItemPointerIsValid(&changed->tts_tid);
 }
 
 /* ------------------------------------------------------------------------
@@ -820,7 +465,7 @@ ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExe
 	walk_job(direct, &walk, job_id, device_id, false);
 	found = next_of_walk(&walk, direct->found);
 	if (found)
-		read_execution(direct->found, execution);
+		read_execution(direct, direct->found, execution);
 	end_walk(&walk);
 	return found;
 }
@@ -834,8 +479,8 @@ ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int stat
 	walk_job(direct, &walk, job_id, from, true);
 	while (result == NULL && next_of_walk(&walk, direct->found))
 	{
-		if (statuses & IJ_STATUS_BIT(status_of(direct->found)))
-			result = copy_text(text_of(direct->found, executions_shape.columns[E_DEVICE_ID]));
+		if (statuses & IJ_STATUS_BIT(status_of(direct, direct->found)))
+			result = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	end_walk(&walk);
 	return result;
@@ -844,8 +489,8 @@ ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int stat
 static bool
 meets(IjDirect *direct, const IjExecutionChange *change)
 {
-	return (change->from & IJ_STATUS_BIT(status_of(direct->found))) != 0 &&
-		(!change->expects || number_of(direct->found) == change->expected_number);
+	return (change->from & IJ_STATUS_BIT(status_of(direct, direct->found))) != 0 &&
+		(!change->expects || number_of(direct, direct->found) == change->expected_number);
 }
 
 bool
@@ -857,12 +502,10 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 	walk_job(direct, &walk, change->job_id, change->device_id, false);
 	done = next_of_walk(&walk, direct->found) && meets(direct, change) &&
 		lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_WAIT) &&
-		is_execution(direct, change->job_id, change->device_id) && meets(direct, change);
-	if (done)
-	{
+		is_execution(direct, change->job_id, change->device_id) && meets(direct, change) &&
 		update_found(direct, change->to, change->status_details);
-		read_execution(direct->changed, execution);
-	}
+	if (done)
+		read_execution(direct, direct->changed, execution);
 	end_walk(&walk);
 	return done;
 }
@@ -878,14 +521,14 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 	walk_job(direct, &walk, job_id, from, true);
 	while (count < limit && next_of_walk(&walk, direct->found))
 	{
-		if ((statuses & IJ_STATUS_BIT(status_of(direct->found))) == 0 ||
+		if ((statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0 ||
 			!lock_found(direct, LockTupleNoKeyExclusive, lock) ||
 			!is_execution(direct, job_id, NULL) ||
-			(statuses & IJ_STATUS_BIT(status_of(direct->found))) == 0)
+			(statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0 ||
+			!update_found(direct, to, status_details))
 			continue;
-		update_found(direct, to, status_details);
 		if (++count == limit)
-			*last = copy_text(text_of(direct->found, executions_shape.columns[E_DEVICE_ID]));
+			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	end_walk(&walk);
 	return count;
@@ -905,7 +548,7 @@ ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *fr
 		if (!lock_found(direct, LockTupleExclusive, IJ_LOCK_SKIP) || !is_execution(direct, job_id, NULL))
 			continue;
 		if (++count == limit)
-			*last = copy_text(text_of(direct->found, executions_shape.columns[E_DEVICE_ID]));
+			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 		ResetPerTupleExprContext(direct->estate);
 		ExecSimpleRelationDelete(direct->result_rel, direct->estate, &direct->epq, direct->found);
 	}
@@ -946,7 +589,7 @@ compare_candidates(const void *a, const void *b)
 static Candidate *
 candidates_of(IjDirect *direct, const text *device_id, int statuses, int *count)
 {
-	Relation	index = index_open(executions_shape.by_device, AccessShareLock);
+	Relation	index = index_open(direct->shape->by_device, AccessShareLock);
 	ScanKeyData keys[2];
 	Walk		walk;
 	Candidate  *result = palloc(8 * sizeof(Candidate));
@@ -955,11 +598,11 @@ candidates_of(IjDirect *direct, const text *device_id, int statuses, int *count)
 	*count = 0;
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, device_id);
-	begin_walk(direct, &walk, direct->rel, index, keys, 2);
+	begin_walk(&walk, direct->rel, index, keys, 2);
 	while (next_of_walk(&walk, direct->found))
 	{
 		Candidate  *candidate;
-		IjExecStatus status = status_of(direct->found);
+		IjExecStatus status = status_of(direct, direct->found);
 
 		if ((statuses & IJ_STATUS_BIT(status)) == 0)
 			continue;
@@ -971,8 +614,8 @@ candidates_of(IjDirect *direct, const text *device_id, int statuses, int *count)
 		candidate = &result[(*count)++];
 		candidate->tid = direct->found->tts_tid;
 		candidate->status = status;
-		candidate->job_id = copy_text(text_of(direct->found, executions_shape.columns[E_JOB_ID]));
-		timestamp_of(direct->found, executions_shape.columns[E_QUEUED_AT], &candidate->queued_at);
+		candidate->job_id = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_JOB_ID]));
+		timestamp_of(direct->found, direct->shape->columns[IJ_E_QUEUED_AT], &candidate->queued_at);
 	}
 	end_walk(&walk);
 	qsort(result, *count, sizeof(Candidate), compare_candidates);
@@ -983,8 +626,8 @@ candidates_of(IjDirect *direct, const text *device_id, int statuses, int *count)
 static bool
 read_job(IjDirect *direct, const text *job_id, bool start, IjExecutionDocument *document)
 {
-	const AttrNumber *columns = jobs_shape.columns;
-	Relation	index = index_open(jobs_shape.primary_key, AccessShareLock);
+	const AttrNumber *columns = direct->jobs_shape->columns;
+	Relation	index = index_open(direct->jobs_shape->primary_key, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(direct->jobs, NULL);
 	ScanKeyData keys[2];
 	Walk		walk;
@@ -992,20 +635,20 @@ read_job(IjDirect *direct, const text *job_id, bool start, IjExecutionDocument *
 
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
-	begin_walk(direct, &walk, direct->jobs, index, keys, 2);
+	begin_walk(&walk, direct->jobs, index, keys, 2);
 	if (next_of_walk(&walk, slot))
 	{
-		IjJobStatus status = ij_rows_job_status(text_of(slot, columns[J_STATUS]));
+		IjJobStatus status = ij_rows_job_status(text_of(slot, columns[IJ_J_STATUS]));
 
-		document->expires = timestamp_of(slot, columns[J_EXPIRES_AT], &document->expires_at);
+		document->expires = timestamp_of(slot, columns[IJ_J_EXPIRES_AT], &document->expires_at);
 		if (start)
 			usable = status == IJ_JOB_IN_PROGRESS && (!document->expires || document->expires_at > direct->now);
 		else
 			usable = status != IJ_JOB_DELETION_IN_PROGRESS;
 		if (usable)
 		{
-			document->document_type = copy_text(text_of(slot, columns[J_DOCUMENT_TYPE]));
-			document->document_params = jsonb_copy_of(slot, columns[J_DOCUMENT_PARAMS]);
+			document->document_type = copy_text(text_of(slot, columns[IJ_J_DOCUMENT_TYPE]));
+			document->document_params = jsonb_copy_of(slot, columns[IJ_J_DOCUMENT_PARAMS]);
 		}
 	}
 	end_walk(&walk);
@@ -1035,14 +678,15 @@ claim(IjDirect *direct, const text *device_id, int statuses, Jsonb *status_detai
 		if (candidate->status == IJ_EXEC_IN_PROGRESS)
 		{
 			/* resumed as it is */
-			read_execution(direct->found, &document->execution);
+			read_execution(direct, direct->found, &document->execution);
 			return true;
 		}
 		if (lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_SKIP) &&
-			is_execution(direct, candidate->job_id, device_id) && status_of(direct->found) == IJ_EXEC_QUEUED)
+			is_execution(direct, candidate->job_id, device_id) && status_of(direct, direct->found) == IJ_EXEC_QUEUED)
 		{
-			update_found(direct, IJ_EXEC_IN_PROGRESS, status_details);
-			read_execution(direct->changed, &document->execution);
+			if (!update_found(direct, IJ_EXEC_IN_PROGRESS, status_details))
+				return false;
+			read_execution(direct, direct->changed, &document->execution);
 			return true;
 		}
 	}
@@ -1092,13 +736,13 @@ make_room(IjDirect *direct, int count)
 void
 ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, int count)
 {
-	const AttrNumber *columns = executions_shape.columns;
+	const AttrNumber *columns = direct->shape->columns;
 	EState	   *estate = direct->estate;
 	int			natts = RelationGetDescr(direct->rel)->natts;
 
 	make_room(direct, count);
-	set_value(direct, E_TENANT_ID, PointerGetDatum(direct->tenant_id));
-	set_value(direct, E_JOB_ID, PointerGetDatum(job_id));
+	set_value(direct, IJ_E_TENANT_ID, PointerGetDatum(direct->tenant_id));
+	set_value(direct, IJ_E_JOB_ID, PointerGetDatum(job_id));
 	for (int i = 0; i < count; i++)
 	{
 		TupleTableSlot *slot = direct->batch[i];
@@ -1106,8 +750,8 @@ ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, 
 		ExecClearTuple(slot);
 		memcpy(slot->tts_values, direct->changed->tts_values, natts * sizeof(Datum));
 		memcpy(slot->tts_isnull, direct->changed->tts_isnull, natts * sizeof(bool));
-		slot->tts_values[columns[E_DEVICE_ID] - 1] = device_ids[i];
-		slot->tts_isnull[columns[E_DEVICE_ID] - 1] = false;
+		slot->tts_values[columns[IJ_E_DEVICE_ID] - 1] = device_ids[i];
+		slot->tts_isnull[columns[IJ_E_DEVICE_ID] - 1] = false;
 		ExecStoreVirtualTuple(slot);
 		if (RelationGetDescr(direct->rel)->constr != NULL)
 			ExecConstraints(direct->result_rel, slot, estate);

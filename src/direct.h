@@ -9,18 +9,10 @@
 #ifndef IJ_DIRECT_H
 #define IJ_DIRECT_H
 
+#include "shape.h"
 #include "store.h"
 
 typedef struct IjDirect IjDirect;
-
-typedef enum IjDirectUse
-{
-	IJ_DIRECT_READ,				/* SELECT */
-	IJ_DIRECT_CLAIM,			/* SELECT and UPDATE, and SELECT on jobs */
-	IJ_DIRECT_UPDATE,			/* SELECT and UPDATE */
-	IJ_DIRECT_DELETE,			/* SELECT and DELETE */
-	IJ_DIRECT_INSERT			/* INSERT; nothing else may be done then */
-} IjDirectUse;
 
 extern IjDirect *ij_direct_open(const text *tenant_id, IjDirectUse use);
 extern void ij_direct_close(IjDirect *direct);

@@ -20,7 +20,11 @@
 
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
+
+#include "jsonb_text.h"
+
+/* status_details longer than this, as text, have no place in an error message */
+#define MAX_DETAILS_BYTES	8192
 
 void
 ij_error_job_not_found(const text *tenant_id, const text *job_id)
@@ -138,11 +142,13 @@ ij_execution_state_json(const IjExecution *execution)
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "{\"status\": \"%s\", \"execution_number\": " INT64_FORMAT ", \"status_details\": ",
 					 ij_exec_status_name(execution->status), execution->execution_number);
-	if (execution->status_details != NULL)
+	if (execution->status_details == NULL)
+		appendStringInfoString(&buf, "null");
+	else if (ij_jsonb_text_exceeds(execution->status_details, MAX_DETAILS_BYTES))
+		appendStringInfoString(&buf, "\"(too long to show)\"");
+	else
 		(void) JsonbToCString(&buf, &execution->status_details->root,
 							  VARSIZE(execution->status_details));
-	else
-		appendStringInfoString(&buf, "null");
 	appendStringInfoChar(&buf, '}');
 	return buf.data;
 }

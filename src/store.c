@@ -1,21 +1,11 @@
 /*
  * store.c
- *		The only file with SQL text for the tables, and the only caller of SPI for
- *		them.
+ *		The only caller of SPI for the tables.
  *
- * Every statement stands once in the table below, is prepared at its first use in
- * a session and kept.  Statements run as the current user: table privileges and
- * row security decide what they see, and the server re-plans a kept statement
- * when the role changes.
- *
- * In the text, {jobs}, {executions} and {fleet} stand for the tables in the schema
- * of the extension, {registry} for the relation that lists devices, and any other
- * {op} for OPERATOR(pg_catalog.op): a function can be called under any
- * search_path, so nothing is left to it.  For the same reason there is no IN, no
- * USING and no IS DISTINCT FROM, which look up an operator by its bare name.
- *
- * Lock order: a job before its executions, executions by device.  A statement
- * that may lock several rows locks them in that order in a CTE first.
+ * Every statement of statements.c is prepared at its first use in a session and
+ * kept.  Statements run as the current user: table privileges and row security
+ * decide what they see, and the server re-plans a kept statement when the role
+ * changes.  Where the way without SQL is open (direct.c), it is taken instead.
  */
 #include "postgres.h"
 
@@ -35,357 +25,22 @@
 #include "catalog.h"
 #include "direct.h"
 #include "rows.h"
-
-#define MAX_ARGS	10
+#include "statements.h"
 
 /* devices that one fetch from the registry brings; larger batches were measured no faster */
 #define WALK_BATCH	1000
 
-typedef enum Statement
-{
-	GET_JOB,
-	LOCK_JOB,
-	LOCK_JOB_SKIP,
-	INSERT_JOB,
-	SET_JOB_STATUS,
-	SET_JOB_EXPIRY,
-	COUNT_EXECUTIONS,
-	LIST_JOBS,
-	MARK_FOR_DELETION,
-	DELETE_JOB,
-	DUE_JOBS,
-	UNFINISHED_JOBS,
-	NEXT_DEADLINE,
-	GET_EXECUTION,
-	GET_EXECUTION_DOCUMENT,
-	RESUME,
-	CLAIM_NEXT,
-	CLAIM_ONE_EACH,
-	DEVICES_WITH_QUEUED,
-	PENDING,
-	CHANGE_EXECUTION,
-	DELETE_EXECUTION,
-	LIST_EXECUTIONS_FOR_JOB,
-	LIST_EXECUTIONS_FOR_DEVICE,
-	FIRST_EXECUTION,
-	LOCK_EXECUTIONS,
-	LOCK_EXECUTIONS_SKIP,
-	LOCK_EXECUTIONS_TO_DELETE,
-	ADD_EXECUTIONS,
-	GET_FLEET,
-	UPDATE_FLEET,
-	INSERT_FLEET,
-	ANY_DEVICE,
-	ANY_MEMBER,
-	THIS_DEVICE,
-	WALK_DEVICES,
-	WALK_MEMBERS,
-	GUARD_LOCK_JOB,
-	STATEMENTS
-} Statement;
-
-/* in the order of rows.c */
-#define JOB(j) \
-	j ".job_id, " j ".tenant_id, " j ".document_type, " j ".document_params, " \
-	j ".target_device_id, " j ".target_group_id, " j ".target_all, " j ".status, " \
-	j ".expires_at, " j ".created_by, " j ".created_at, " j ".updated_at"
-
-#define EXECUTION(e) \
-	e ".job_id, " e ".tenant_id, " e ".device_id, " e ".status, " e ".status_details, " \
-	e ".execution_number, " e ".queued_at, " e ".started_at, " e ".last_updated_at"
-
-#define DOCUMENT(j)		j ".document_type, " j ".document_params, " j ".expires_at"
-
-#define COUNTS(e) \
-	"pg_catalog.count(*), " \
-	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'QUEUED'), " \
-	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'IN_PROGRESS'), " \
-	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'SUCCEEDED'), " \
-	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'FAILED'), " \
-	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'TIMED_OUT'), " \
-	"pg_catalog.count(*) FILTER (WHERE " e ".status {=} 'REJECTED')"
-
-/* an execution's own job */
-#define OF_JOB(e, j) \
-	j ".tenant_id {=} " e ".tenant_id AND " j ".job_id {=} " e ".job_id"
-
-/* a device may start executions of this job */
-#define CLAIMABLE(j) \
-	j ".status {=} 'IN_PROGRESS' AND " \
-	"(" j ".expires_at IS NULL OR " j ".expires_at {>} pg_catalog.now())"
-
-/* time never goes back within a row, whatever transaction began first */
-#define LATER_THAN(column)	"GREATEST(" column ", pg_catalog.now())"
-
-#define START(e) \
-	"status = 'IN_PROGRESS', execution_number = " e ".execution_number {+} 1, " \
-	"started_at = " LATER_THAN(e ".last_updated_at") ", " \
-	"last_updated_at = " LATER_THAN(e ".last_updated_at")
-
-/* a batch of one job's executions, locked in device order */
-#define LOCK_BATCH(lock) \
-	"SELECT e.device_id FROM {executions} e " \
-	"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 AND e.status {=} ANY ($4) " \
-	"ORDER BY e.device_id LIMIT $5 " lock
-
-#define IN_ORDER	true		/* the plan must walk keys in order, see below */
-
-static const struct
-{
-	const char *text;
-	bool		in_order;
-	int			nargs;
-	Oid			args[MAX_ARGS];
-}			statements[STATEMENTS] = {
-	[GET_JOB] = {
-		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[LOCK_JOB] = {
-		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
-		"FOR NO KEY UPDATE",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[LOCK_JOB_SKIP] = {
-		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
-		"FOR NO KEY UPDATE SKIP LOCKED",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[INSERT_JOB] = {
-		"INSERT INTO {jobs} AS j (tenant_id, job_id, document_type, document_params, "
-		"target_device_id, target_group_id, target_all, expires_at, created_by) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
-		"ON CONFLICT (tenant_id, job_id) DO NOTHING RETURNING " JOB("j"),
-		false, 9, {TEXTOID, TEXTOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, TEXTOID}
-	},
-	[SET_JOB_STATUS] = {
-		"UPDATE {jobs} j SET status = $3, updated_at = " LATER_THAN("j.updated_at") " "
-		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 RETURNING " JOB("j"),
-		false, 3, {TEXTOID, TEXTOID, TEXTOID}
-	},
-	[SET_JOB_EXPIRY] = {
-		"UPDATE {jobs} j SET expires_at = $3, updated_at = " LATER_THAN("j.updated_at") " "
-		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 RETURNING " JOB("j"),
-		false, 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
-	},
-	[COUNT_EXECUTIONS] = {
-		"SELECT " COUNTS("e") " FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[LIST_JOBS] = {
-		"SELECT " JOB("j") ", c.* FROM ("
-		"SELECT j.* FROM {jobs} j WHERE j.tenant_id {=} $1 "
-		"AND ($2 IS NULL OR j.status {=} $2) "
-		"AND ($3 IS NULL OR j.document_type {=} $3) "
-		"AND ($4 IS NULL OR j.target_device_id {=} $4) "
-		"AND ($5 IS NULL OR j.target_group_id {=} $5) "
-		"AND ($6 IS NULL OR ROW(j.created_at, j.job_id) {<} ROW($6, $7)) "
-		"ORDER BY j.created_at DESC, j.job_id DESC LIMIT $8) j "
-		"CROSS JOIN LATERAL (SELECT " COUNTS("e") " FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} j.job_id) c "
-		"ORDER BY j.created_at DESC, j.job_id DESC",
-		false, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID}
-	},
-	[MARK_FOR_DELETION] = {
-		"WITH c AS MATERIALIZED (SELECT j.tenant_id, j.job_id FROM {jobs} j "
-		"WHERE ($1 IS NULL OR j.tenant_id {=} $1) "
-		"AND (j.status {=} 'COMPLETED' OR j.status {=} 'CANCELED') AND j.updated_at {<} $2 "
-		"ORDER BY j.tenant_id, j.job_id FOR NO KEY UPDATE SKIP LOCKED) "
-		"UPDATE {jobs} j SET status = 'DELETION_IN_PROGRESS', updated_at = " LATER_THAN("j.updated_at") " "
-		"FROM c WHERE j.tenant_id {=} c.tenant_id AND j.job_id {=} c.job_id "
-		"RETURNING j.tenant_id, j.job_id",
-		false, 2, {TEXTOID, TIMESTAMPTZOID}
-	},
-	[DELETE_JOB] = {
-		"WITH c AS MATERIALIZED (SELECT j.job_id FROM {jobs} j "
-		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 AND j.status {=} 'DELETION_IN_PROGRESS' "
-		"AND NOT EXISTS (SELECT FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2) "
-		"FOR UPDATE SKIP LOCKED) "
-		"DELETE FROM {jobs} j USING c WHERE j.tenant_id {=} $1 AND j.job_id {=} c.job_id",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[DUE_JOBS] = {
-		"SELECT j.tenant_id, j.job_id, j.expires_at FROM {jobs} j "
-		"WHERE j.status {=} 'IN_PROGRESS' AND j.expires_at {>} $1 AND j.expires_at {<=} $2 "
-		"ORDER BY j.expires_at FETCH FIRST $3 ROWS WITH TIES",
-		IN_ORDER, 3, {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
-	},
-	[UNFINISHED_JOBS] = {
-		"SELECT j.tenant_id, j.job_id FROM {jobs} j "
-		"WHERE ROW(j.tenant_id, j.job_id) {>} ROW($1, $2) "
-		"AND (j.status {=} 'IN_PROGRESS' OR j.status {=} 'DELETION_IN_PROGRESS') "
-		"ORDER BY j.tenant_id, j.job_id LIMIT $3",
-		IN_ORDER, 3, {TEXTOID, TEXTOID, INT8OID}
-	},
-	[NEXT_DEADLINE] = {
-		"SELECT j.expires_at FROM {jobs} j "
-		"WHERE j.status {=} 'IN_PROGRESS' AND j.expires_at {>} $1 ORDER BY j.expires_at LIMIT 1",
-		IN_ORDER, 1, {TIMESTAMPTZOID}
-	},
-	[GET_EXECUTION] = {
-		"SELECT " EXECUTION("e") " FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3",
-		false, 3, {TEXTOID, TEXTOID, TEXTOID}
-	},
-	[GET_EXECUTION_DOCUMENT] = {
-		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3",
-		false, 3, {TEXTOID, TEXTOID, TEXTOID}
-	},
-	[RESUME] = {
-		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
-		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'IN_PROGRESS' "
-		"AND j.status {<>} 'DELETION_IN_PROGRESS' "
-		"ORDER BY e.queued_at, e.job_id LIMIT 1",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[CLAIM_NEXT] = {
-		"WITH c AS MATERIALIZED (SELECT e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
-		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'QUEUED' AND " CLAIMABLE("j") " "
-		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) "
-		"UPDATE {executions} e SET status_details = COALESCE($3, e.status_details), " START("e") " "
-		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} c.job_id AND e.device_id {=} $2 "
-		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
-		false, 3, {TEXTOID, TEXTOID, JSONBOID}
-	},
-	[CLAIM_ONE_EACH] = {
-		"WITH c AS MATERIALIZED (SELECT x.job_id, x.device_id "
-		"FROM pg_catalog.unnest($2) d(device_id) CROSS JOIN LATERAL ("
-		"SELECT e.job_id, e.device_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
-		"WHERE e.tenant_id {=} $1 AND e.device_id {=} d.device_id AND e.status {=} 'QUEUED' "
-		"AND " CLAIMABLE("j") " "
-		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) x LIMIT $3) "
-		"UPDATE {executions} e SET " START("e") " "
-		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} c.job_id AND e.device_id {=} c.device_id "
-		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
-		false, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
-	},
-	[DEVICES_WITH_QUEUED] = {
-		"WITH RECURSIVE d(device_id) AS ("
-		"(SELECT e.device_id FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.status {=} 'QUEUED' AND e.device_id {>} $2 "
-		"ORDER BY e.device_id LIMIT 1) "
-		"UNION ALL SELECT (SELECT e.device_id FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.status {=} 'QUEUED' AND e.device_id {>} d.device_id "
-		"ORDER BY e.device_id LIMIT 1) FROM d WHERE d.device_id IS NOT NULL) "
-		"SELECT d.device_id FROM d WHERE d.device_id IS NOT NULL LIMIT $3",
-		IN_ORDER, 3, {TEXTOID, TEXTOID, INT8OID}
-	},
-	[PENDING] = {
-		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
-		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 "
-		"AND (e.status {=} 'IN_PROGRESS' AND j.status {<>} 'DELETION_IN_PROGRESS' "
-		"OR e.status {=} 'QUEUED' AND " CLAIMABLE("j") ") "
-		"ORDER BY e.status {=} 'QUEUED', e.queued_at, e.job_id LIMIT $3",
-		false, 3, {TEXTOID, TEXTOID, INT8OID}
-	},
-	[CHANGE_EXECUTION] = {
-		"UPDATE {executions} e SET status = $4, status_details = COALESCE($5, e.status_details), "
-		"execution_number = e.execution_number {+} 1, "
-		"started_at = CASE WHEN $6 AND e.started_at IS NULL THEN " LATER_THAN("e.last_updated_at") " ELSE e.started_at END, "
-		"last_updated_at = " LATER_THAN("e.last_updated_at") " "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3 "
-		"AND e.status {=} ANY ($7) AND ($8 IS NULL OR e.execution_number {=} $8) "
-		"RETURNING " EXECUTION("e"),
-		false, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, TEXTARRAYOID, INT8OID}
-	},
-	[DELETE_EXECUTION] = {
-		"DELETE FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3 AND e.status {=} ANY ($4) "
-		"RETURNING " EXECUTION("e"),
-		false, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
-	},
-	[LIST_EXECUTIONS_FOR_JOB] = {
-		"SELECT " EXECUTION("e") ", j.created_at FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 "
-		"AND ($3 IS NULL OR e.status {=} $3) AND e.device_id {>} $4 "
-		"ORDER BY e.device_id LIMIT $5",
-		false, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID}
-	},
-	[LIST_EXECUTIONS_FOR_DEVICE] = {
-		"SELECT " EXECUTION("e") ", j.created_at FROM {jobs} j JOIN {executions} e ON " OF_JOB("e", "j") " "
-		"WHERE j.tenant_id {=} $1 AND e.device_id {=} $2 "
-		"AND ($3 IS NULL OR e.status {=} $3) "
-		"AND ($4 IS NULL OR ROW(j.created_at, j.job_id) {<} ROW($4, $5)) "
-		"ORDER BY j.created_at DESC, j.job_id DESC LIMIT $6",
-		false, 6, {TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID}
-	},
-	[FIRST_EXECUTION] = {
-		"SELECT e.device_id FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 AND e.status {=} ANY ($4) "
-		"ORDER BY e.device_id LIMIT 1",
-		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
-	},
-	[LOCK_EXECUTIONS] = {
-		LOCK_BATCH("FOR NO KEY UPDATE"),
-		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
-	},
-	[LOCK_EXECUTIONS_SKIP] = {
-		LOCK_BATCH("FOR NO KEY UPDATE SKIP LOCKED"),
-		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
-	},
-	[LOCK_EXECUTIONS_TO_DELETE] = {
-		LOCK_BATCH("FOR UPDATE SKIP LOCKED"),
-		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
-	},
-	[ADD_EXECUTIONS] = {
-		"INSERT INTO {executions} (job_id, tenant_id, device_id) "
-		"SELECT $2, $1, d.device_id FROM pg_catalog.unnest($3) d(device_id)",
-		false, 3, {TEXTOID, TEXTOID, TEXTARRAYOID}
-	},
-	[GET_FLEET] = {
-		"SELECT f.devices::pg_catalog.oid, f.group_members::pg_catalog.oid FROM {fleet} f",
-		false, 0, {0}
-	},
-	[UPDATE_FLEET] = {
-		"UPDATE {fleet} SET devices = $1, group_members = $2",
-		false, 2, {REGCLASSOID, REGCLASSOID}
-	},
-	[INSERT_FLEET] = {
-		"INSERT INTO {fleet} (devices, group_members) VALUES ($1, $2)",
-		false, 2, {REGCLASSOID, REGCLASSOID}
-	},
-	[ANY_DEVICE] = {
-		"SELECT 1 FROM {registry} d WHERE d.tenant_id {=} $1 LIMIT 1",
-		false, 1, {TEXTOID}
-	},
-	[ANY_MEMBER] = {
-		"SELECT 1 FROM {registry} d WHERE d.tenant_id {=} $1 AND d.group_id {=} $2 LIMIT 1",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[THIS_DEVICE] = {
-		"SELECT 1 FROM {registry} d WHERE d.tenant_id {=} $1 AND d.device_id {=} $2 LIMIT 1",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[WALK_DEVICES] = {
-		"SELECT d.device_id::pg_catalog.text FROM {registry} d WHERE d.tenant_id {=} $1 ORDER BY 1",
-		false, 1, {TEXTOID}
-	},
-	[WALK_MEMBERS] = {
-		"SELECT d.device_id::pg_catalog.text FROM {registry} d "
-		"WHERE d.tenant_id {=} $1 AND d.group_id {=} $2 ORDER BY 1",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-	[GUARD_LOCK_JOB] = {
-		"SELECT j.status, j.expires_at FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
-		"FOR NO KEY UPDATE",
-		false, 2, {TEXTOID, TEXTOID}
-	},
-};
-
-static SPIPlanPtr plans[STATEMENTS];
+static SPIPlanPtr plans[IJ_STATEMENTS];
 
 /* the text each plan was made from, in TopMemoryContext */
-static char *texts[STATEMENTS];
+static char *texts[IJ_STATEMENTS];
 
 /* arguments of one call */
 typedef struct Args
 {
 	int			count;
-	Datum		values[MAX_ARGS];
-	char		nulls[MAX_ARGS];
+	Datum		values[IJ_MAX_ARGS];
+	char		nulls[IJ_MAX_ARGS];
 } Args;
 
 /* ------------------------------------------------------------------------
@@ -396,7 +51,7 @@ typedef struct Args
 static void
 arg(Args *args, Datum value, bool isnull)
 {
-	Assert(args->count < MAX_ARGS);
+	Assert(args->count < IJ_MAX_ARGS);
 	args->values[args->count] = value;
 	args->nulls[args->count++] = isnull ? 'n' : ' ';
 }
@@ -512,9 +167,9 @@ expand(const char *text, Oid registry)
  * the schema is renamed or another registry is chosen, and is short.
  */
 static SPIPlanPtr
-plan_of(Statement id, Oid registry)
+plan_of(IjStatement id, Oid registry)
 {
-	char	   *text = expand(statements[id].text, registry);
+	char	   *text = expand(ij_statements[id].text, registry);
 
 	if (plans[id] != NULL && strcmp(texts[id], text) == 0)
 	{
@@ -528,7 +183,7 @@ plan_of(Statement id, Oid registry)
 		pfree(texts[id]);
 	}
 	texts[id] = MemoryContextStrdup(TopMemoryContext, text);
-	plans[id] = SPI_prepare(text, statements[id].nargs, (Oid *) statements[id].args);
+	plans[id] = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
 	if (plans[id] == NULL)
 		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plans[id]) != 0)
@@ -559,14 +214,14 @@ begin_in_order(void)
  * changes; read_only asks for the caller's snapshot instead.
  */
 static uint64
-run(Statement id, Oid registry, Args *args, bool read_only, Snapshot snapshot)
+run(IjStatement id, Oid registry, Args *args, bool read_only, Snapshot snapshot)
 {
 	SPIPlanPtr	plan = plan_of(id, registry);
 	int			nest_level = 0;
 	int			code;
 
-	Assert(args->count == statements[id].nargs);
-	if (statements[id].in_order)
+	Assert(args->count == ij_statements[id].nargs);
+	if (ij_statements[id].in_order)
 		nest_level = begin_in_order();
 	code = SPI_execute_snapshot(plan, args->values, args->nulls, snapshot, InvalidSnapshot,
 								read_only, true, 0);
@@ -578,7 +233,7 @@ run(Statement id, Oid registry, Args *args, bool read_only, Snapshot snapshot)
 }
 
 static uint64
-execute(Statement id, Args *args)
+execute(IjStatement id, Args *args)
 {
 	return run(id, InvalidOid, args, false, InvalidSnapshot);
 }
@@ -697,7 +352,7 @@ read_counts(HeapTuple tuple, TupleDesc desc, void *result)
 
 /* Run a statement that yields at most one row of interest. */
 static bool
-fetch_one(Statement id, Args *args, bool stable, RowReader reader, void *result)
+fetch_one(IjStatement id, Args *args, bool stable, RowReader reader, void *result)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	bool		found;
@@ -710,7 +365,7 @@ fetch_one(Statement id, Args *args, bool stable, RowReader reader, void *result)
 }
 
 static List *
-fetch_all(Statement id, Args *args, bool stable, size_t size, RowReader reader)
+fetch_all(IjStatement id, Args *args, bool stable, size_t size, RowReader reader)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *result;
@@ -742,7 +397,7 @@ ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *
 {
 	Args		args = job_args(tenant_id, job_id);
 
-	return fetch_one(GET_JOB, &args, stable, read_job, job);
+	return fetch_one(IJ_SQL_GET_JOB, &args, stable, read_job, job);
 }
 
 bool
@@ -750,7 +405,7 @@ ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob 
 {
 	Args		args = job_args(tenant_id, job_id);
 
-	return fetch_one(lock == IJ_LOCK_SKIP ? LOCK_JOB_SKIP : LOCK_JOB, &args, false, read_job, job);
+	return fetch_one(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_JOB_SKIP : IJ_SQL_LOCK_JOB, &args, false, read_job, job);
 }
 
 bool
@@ -765,12 +420,12 @@ ij_store_insert_job(const IjJob *wanted, IjJob *job)
 	arg(&args, BoolGetDatum(wanted->target_all), false);
 	arg_timestamp(&args, wanted->expires, wanted->expires_at);
 	arg_text(&args, wanted->created_by);
-	return fetch_one(INSERT_JOB, &args, false, read_job, job);
+	return fetch_one(IJ_SQL_INSERT_JOB, &args, false, read_job, job);
 }
 
 /* The caller has locked the row, so an update that hits none was stopped by a policy or a trigger. */
 static void
-change_job(Statement id, Args *args, IjJob *changed)
+change_job(IjStatement id, Args *args, IjJob *changed)
 {
 	if (!fetch_one(id, args, false, read_job, changed))
 		ereport(ERROR,
@@ -785,7 +440,7 @@ ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob *changed)
 	Args		args = job_args(job->tenant_id, job->job_id);
 
 	arg_word(&args, ij_job_status_name(status));
-	change_job(SET_JOB_STATUS, &args, changed);
+	change_job(IJ_SQL_SET_JOB_STATUS, &args, changed);
 }
 
 void
@@ -794,7 +449,7 @@ ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz expires_at, 
 	Args		args = job_args(job->tenant_id, job->job_id);
 
 	arg_timestamp(&args, expires, expires_at);
-	change_job(SET_JOB_EXPIRY, &args, changed);
+	change_job(IJ_SQL_SET_JOB_EXPIRY, &args, changed);
 }
 
 void
@@ -802,7 +457,7 @@ ij_store_count_executions(const text *tenant_id, const text *job_id, bool stable
 {
 	Args		args = job_args(tenant_id, job_id);
 
-	(void) fetch_one(COUNT_EXECUTIONS, &args, stable, read_counts, counts);
+	(void) fetch_one(IJ_SQL_COUNT_EXECUTIONS, &args, stable, read_counts, counts);
 }
 
 List *
@@ -818,7 +473,7 @@ ij_store_list_jobs(const IjJobFilter *filter, int limit)
 	arg_timestamp(&args, filter->after, filter->after_created_at);
 	arg_text(&args, filter->after_job_id);
 	arg_limit(&args, limit);
-	return fetch_all(LIST_JOBS, &args, true, sizeof(IjListedJob), read_listed_job);
+	return fetch_all(IJ_SQL_LIST_JOBS, &args, true, sizeof(IjListedJob), read_listed_job);
 }
 
 List *
@@ -828,7 +483,7 @@ ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before)
 
 	arg_text(&args, tenant_id);
 	arg_timestamp(&args, true, updated_before);
-	return fetch_all(MARK_FOR_DELETION, &args, false, sizeof(IjJobKey), read_key);
+	return fetch_all(IJ_SQL_MARK_FOR_DELETION, &args, false, sizeof(IjJobKey), read_key);
 }
 
 bool
@@ -838,7 +493,7 @@ ij_store_delete_job(const text *tenant_id, const text *job_id)
 	uint64		deleted;
 
 	begin();
-	deleted = execute(DELETE_JOB, &args);
+	deleted = execute(IJ_SQL_DELETE_JOB, &args);
 	end();
 	return deleted > 0;
 }
@@ -856,7 +511,7 @@ ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *l
 	arg_limit(&args, limit);
 	begin();
 	*last = upto;
-	if (execute(DUE_JOBS, &args) >= (uint64) limit)
+	if (execute(IJ_SQL_DUE_JOBS, &args) >= (uint64) limit)
 		*last = DatumGetTimestampTz(SPI_getbinval(ROW(SPI_processed - 1), 3, &isnull));
 	result = read_rows(caller, sizeof(IjJobKey), read_key);
 	end();
@@ -876,7 +531,7 @@ ij_store_unfinished_jobs(const IjJobKey *after, int limit)
 		arg_word(&args, "");
 	}
 	arg_limit(&args, limit);
-	return fetch_all(UNFINISHED_JOBS, &args, false, sizeof(IjJobKey), read_key);
+	return fetch_all(IJ_SQL_UNFINISHED_JOBS, &args, false, sizeof(IjJobKey), read_key);
 }
 
 TimestampTz
@@ -888,7 +543,7 @@ ij_store_next_deadline(TimestampTz after)
 
 	arg_timestamp(&args, true, after);
 	begin();
-	if (execute(NEXT_DEADLINE, &args) > 0)
+	if (execute(IJ_SQL_NEXT_DEADLINE, &args) > 0)
 		result = DatumGetTimestampTz(SPI_getbinval(ROW(0), 1, &isnull));
 	end();
 	return result;
@@ -923,7 +578,7 @@ ij_store_get_execution(const text *tenant_id, const text *job_id, const text *de
 		return found;
 	}
 	args = execution_args(tenant_id, job_id, device_id);
-	return fetch_one(GET_EXECUTION, &args, false, read_execution, execution);
+	return fetch_one(IJ_SQL_GET_EXECUTION, &args, false, read_execution, execution);
 }
 
 bool
@@ -932,7 +587,7 @@ ij_store_get_execution_document(const text *tenant_id, const text *job_id, const
 {
 	Args		args = execution_args(tenant_id, job_id, device_id);
 
-	return fetch_one(GET_EXECUTION_DOCUMENT, &args, true, read_document, document);
+	return fetch_one(IJ_SQL_GET_EXECUTION_DOCUMENT, &args, true, read_document, document);
 }
 
 bool
@@ -950,10 +605,10 @@ ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_
 		return found;
 	}
 	args = job_args(tenant_id, device_id);
-	if (fetch_one(RESUME, &args, false, read_document, document))
+	if (fetch_one(IJ_SQL_RESUME, &args, false, read_document, document))
 		return true;
 	arg_jsonb(&args, status_details);
-	return fetch_one(CLAIM_NEXT, &args, false, read_document, document);
+	return fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document);
 }
 
 List *
@@ -978,7 +633,7 @@ ij_store_claim_one_each(const text *tenant_id, const Datum *device_ids, int coun
 	arg_text(&args, tenant_id);
 	arg_texts(&args, device_ids, count);
 	arg_limit(&args, limit);
-	return fetch_all(CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
+	return fetch_all(IJ_SQL_CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
 }
 
 Datum *
@@ -993,7 +648,7 @@ ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit
 	arg_from(&args, after);
 	arg_limit(&args, limit);
 	begin();
-	*count = (int) execute(DEVICES_WITH_QUEUED, &args);
+	*count = (int) execute(IJ_SQL_DEVICES_WITH_QUEUED, &args);
 	old = MemoryContextSwitchTo(caller);
 	result = palloc(Max(*count, 1) * sizeof(Datum));
 	for (int i = 0; i < *count; i++)
@@ -1009,7 +664,7 @@ ij_store_pending(const text *tenant_id, const text *device_id, int limit)
 	Args		args = job_args(tenant_id, device_id);
 
 	arg_limit(&args, limit);
-	return fetch_all(PENDING, &args, true, sizeof(IjExecutionDocument), read_document);
+	return fetch_all(IJ_SQL_PENDING, &args, true, sizeof(IjExecutionDocument), read_document);
 }
 
 static Args
@@ -1040,7 +695,7 @@ ij_store_change_execution(const IjExecutionChange *change, IjExecution *executio
 		return changed;
 	}
 	args = change_args(change);
-	return fetch_one(CHANGE_EXECUTION, &args, false, read_execution, execution);
+	return fetch_one(IJ_SQL_CHANGE_EXECUTION, &args, false, read_execution, execution);
 }
 
 static Args
@@ -1059,7 +714,7 @@ ij_store_delete_execution(const text *tenant_id, const text *job_id, const text 
 {
 	Args		args = delete_args(tenant_id, job_id, device_id, statuses);
 
-	return fetch_one(DELETE_EXECUTION, &args, false, read_execution, execution);
+	return fetch_one(IJ_SQL_DELETE_EXECUTION, &args, false, read_execution, execution);
 }
 
 List *
@@ -1071,7 +726,7 @@ ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, cons
 	arg_text(&args, status);
 	arg_from(&args, after_device_id);
 	arg_limit(&args, limit);
-	return fetch_all(LIST_EXECUTIONS_FOR_JOB, &args, true, sizeof(IjListedExecution), read_listed_execution);
+	return fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_JOB, &args, true, sizeof(IjListedExecution), read_listed_execution);
 }
 
 List *
@@ -1085,7 +740,7 @@ ij_store_list_executions_for_device(const text *tenant_id, const text *device_id
 	arg_timestamp(&args, after, after_created_at);
 	arg_text(&args, after_job_id);
 	arg_limit(&args, limit);
-	return fetch_all(LIST_EXECUTIONS_FOR_DEVICE, &args, true, sizeof(IjListedExecution), read_listed_execution);
+	return fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_DEVICE, &args, true, sizeof(IjListedExecution), read_listed_execution);
 }
 
 text *
@@ -1106,7 +761,7 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
 	arg_from(&args, from);
 	arg_statuses(&args, statuses);
 	begin();
-	if (execute(FIRST_EXECUTION, &args) > 0)
+	if (execute(IJ_SQL_FIRST_EXECUTION, &args) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
@@ -1123,8 +778,8 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
  * that never saw this job make the planner read all of the job for each batch.
  */
 static int64
-for_each_locked(Statement lock, const text *tenant_id, const text *job_id, const text *from,
-				int statuses, int64 limit, Statement action, Args *action_args, text **last)
+for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, const text *from,
+				int statuses, int64 limit, IjStatement action, Args *action_args, text **last)
 {
 	Args		args = job_args(tenant_id, job_id);
 	MemoryContext caller = CurrentMemoryContext;
@@ -1179,8 +834,8 @@ ij_store_close_executions(const text *tenant_id, const text *job_id, const text 
 	change.to = to;
 	change.status_details = status_details;
 	args = change_args(&change);
-	return for_each_locked(lock == IJ_LOCK_SKIP ? LOCK_EXECUTIONS_SKIP : LOCK_EXECUTIONS,
-						   tenant_id, job_id, from, statuses, limit, CHANGE_EXECUTION, &args, last);
+	return for_each_locked(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_EXECUTIONS_SKIP : IJ_SQL_LOCK_EXECUTIONS,
+						   tenant_id, job_id, from, statuses, limit, IJ_SQL_CHANGE_EXECUTION, &args, last);
 }
 
 int64
@@ -1198,8 +853,8 @@ ij_store_delete_executions(const text *tenant_id, const text *job_id, const text
 		return count;
 	}
 	args = delete_args(tenant_id, job_id, NULL, IJ_ALL_STATUSES);
-	return for_each_locked(LOCK_EXECUTIONS_TO_DELETE, tenant_id, job_id, from, IJ_ALL_STATUSES, limit,
-						   DELETE_EXECUTION, &args, last);
+	return for_each_locked(IJ_SQL_LOCK_EXECUTIONS_TO_DELETE, tenant_id, job_id, from, IJ_ALL_STATUSES, limit,
+						   IJ_SQL_DELETE_EXECUTION, &args, last);
 }
 
 struct IjAddition
@@ -1233,7 +888,7 @@ ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count
 	args = job_args(addition->tenant_id, addition->job_id);
 	arg_texts(&args, device_ids, count);
 	begin();
-	execute(ADD_EXECUTIONS, &args);
+	execute(IJ_SQL_ADD_EXECUTIONS, &args);
 	end();
 }
 
@@ -1258,7 +913,7 @@ ij_store_get_fleet(IjFleet *fleet)
 	bool		found;
 
 	begin();
-	found = execute(GET_FLEET, &args) > 0;
+	found = execute(IJ_SQL_GET_FLEET, &args) > 0;
 	if (found)
 	{
 		fleet->devices = DatumGetObjectId(SPI_getbinval(ROW(0), 1, &isnull));
@@ -1278,8 +933,8 @@ ij_store_set_fleet(const IjFleet *fleet)
 	arg(&args, ObjectIdGetDatum(fleet->devices), false);
 	arg(&args, ObjectIdGetDatum(fleet->group_members), !OidIsValid(fleet->group_members));
 	begin();
-	if (execute(UPDATE_FLEET, &args) == 0)
-		execute(INSERT_FLEET, &args);
+	if (execute(IJ_SQL_UPDATE_FLEET, &args) == 0)
+		execute(IJ_SQL_INSERT_FLEET, &args);
 	end();
 }
 
@@ -1288,19 +943,19 @@ ij_store_target_exists(const IjFleet *fleet, const text *tenant_id, const text *
 					   const text *device_id)
 {
 	Args		args = {0};
-	Statement	id = ANY_DEVICE;
+	IjStatement id = IJ_SQL_ANY_DEVICE;
 	Oid			registry = fleet->devices;
 	bool		found;
 
 	arg_text(&args, tenant_id);
 	if (device_id != NULL)
 	{
-		id = THIS_DEVICE;
+		id = IJ_SQL_THIS_DEVICE;
 		arg_text(&args, device_id);
 	}
 	else if (group_id != NULL)
 	{
-		id = ANY_MEMBER;
+		id = IJ_SQL_ANY_MEMBER;
 		registry = fleet->group_members;
 		arg_text(&args, group_id);
 	}
@@ -1315,7 +970,7 @@ ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *g
 					  IjDevicesCallback callback, void *callback_arg)
 {
 	Args		args = {0};
-	Statement	id = group_id ? WALK_MEMBERS : WALK_DEVICES;
+	IjStatement id = group_id ? IJ_SQL_WALK_MEMBERS : IJ_SQL_WALK_DEVICES;
 	Oid			registry = group_id ? fleet->group_members : fleet->devices;
 	MemoryContext batch_context;
 	Portal		portal;
@@ -1390,7 +1045,7 @@ ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *g
  * look with the latest one, as foreign key checks do.
  */
 static uint64
-execute_latest(Statement id, Args *args)
+execute_latest(IjStatement id, Args *args)
 {
 	uint64		result;
 
@@ -1409,7 +1064,7 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 	bool		isnull;
 
 	begin();
-	found = execute_latest(GUARD_LOCK_JOB, &args) > 0;
+	found = execute_latest(IJ_SQL_GUARD_LOCK_JOB, &args) > 0;
 	if (found)
 	{
 		Datum		value;
@@ -1433,7 +1088,7 @@ ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuse
 	arg_from(&args, NULL);
 	arg_statuses(&args, statuses);
 	begin();
-	if (execute_latest(FIRST_EXECUTION, &args) > 0)
+	if (execute_latest(IJ_SQL_FIRST_EXECUTION, &args) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);
 

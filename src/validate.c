@@ -19,6 +19,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "iot_jobs.h"
+#include "jsonb_text.h"
 #include "validate.h"
 
 /* an age longer than this is a mistake; far below what cannot be subtracted from now */
@@ -38,8 +39,6 @@ static Complaint complain_about_size(const char *argument, const Jsonb *value, i
 static Complaint complain_about_details(const Jsonb *value);
 static bool is_printable(pg_wchar c);
 static const char *json_kind(const Jsonb *value);
-static int64 scalar_text_length(const JsonbValue *value, int64 limit);
-static int64 string_text_length(const char *str, int len, int64 limit);
 
 static void
 raise_complaint(const Complaint *complaint)
@@ -232,117 +231,6 @@ json_kind(const Jsonb *value)
 		default:
 			elog(ERROR, "unexpected type of jsonb scalar: %d", (int) scalar.type);
 	}
-}
-
-/*
- * A small jsonb may have a huge text form: 9 kB of numbers like 1e100000 print as
- * 95 MB.  So walk the value, add up what jsonb_out() would print, and stop as soon
- * as the limit is passed: the work is bounded by the limit and one number.
- */
-bool
-ij_jsonb_text_exceeds(const Jsonb *value, int64 limit)
-{
-	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &value->root);
-	bool		raw_scalar = JB_ROOT_IS_SCALAR(value);
-	bool		first = true;	/* does no separator come before the next item? */
-	int64		length = 0;
-	JsonbValue	v;
-	JsonbIteratorToken token;
-
-	while ((token = JsonbIteratorNext(&it, &v, false)) != WJB_DONE)
-	{
-		CHECK_FOR_INTERRUPTS();
-
-		switch (token)
-		{
-			case WJB_BEGIN_ARRAY:
-			case WJB_BEGIN_OBJECT:
-				if (!first)
-					length += 2;	/* ", " */
-				if (!raw_scalar)
-					length += 1;	/* the bracket */
-				first = true;
-				break;
-			case WJB_END_ARRAY:
-			case WJB_END_OBJECT:
-				if (!raw_scalar)
-					length += 1;
-				first = false;
-				break;
-			case WJB_KEY:
-				if (!first)
-					length += 2;
-				length += string_text_length(v.val.string.val, v.val.string.len, limit - length) + 2;	/* ": " */
-				first = true;
-				break;
-			case WJB_VALUE:
-			case WJB_ELEM:
-				if (!first)
-					length += 2;
-				length += scalar_text_length(&v, limit - length);
-				first = false;
-				break;
-			default:
-				elog(ERROR, "unexpected jsonb iterator token: %d", (int) token);
-		}
-		if (length > limit)
-			return true;
-	}
-	return false;
-}
-
-/* the length of a scalar as jsonb_out() prints it, or anything above limit if it is longer */
-static int64
-scalar_text_length(const JsonbValue *value, int64 limit)
-{
-	switch (value->type)
-	{
-		case jbvNull:
-			return 4;
-		case jbvBool:
-			return value->val.boolean ? 4 : 5;
-		case jbvString:
-			return string_text_length(value->val.string.val, value->val.string.len, limit);
-		case jbvNumeric:
-			{
-				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
-																		 NumericGetDatum(value->val.numeric)));
-				int64		length = strlen(number);
-
-				pfree(number);
-				return length;
-			}
-		default:
-			elog(ERROR, "unexpected type of jsonb scalar: %d", (int) value->type);
-	}
-}
-
-/* the same for a string, by the rules of escape_json() */
-static int64
-string_text_length(const char *str, int len, int64 limit)
-{
-	int64		length = 2;		/* the quotes */
-
-	for (int i = 0; i < len && length <= limit; i++)
-	{
-		switch (str[i])
-		{
-			case '\b':
-			case '\f':
-			case '\n':
-			case '\r':
-			case '\t':
-			case '"':
-			case '\\':
-				length += 2;
-				break;
-			default:
-				/* \u and four digits */
-				length += (unsigned char) str[i] < ' ' ? 6 : 1;
-				break;
-		}
-	}
-	return length;
 }
 
 /* ----------------------------------------------------------------

@@ -13,7 +13,7 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
-/* 1 to max_chars printable characters: no control character, no lone blank at either end is required */
+/* 1 to IJ_MAX_ID_CHARS printable characters */
 extern void ij_validate_id(const char *argument, const text *value);
 extern void ij_validate_document_type(const text *value);
 
@@ -39,8 +39,5 @@ extern void ij_validate_age(const char *argument, const Interval *value);
  */
 extern const char *ij_validate_id_complaint(const char *argument, const text *value);
 extern const char *ij_validate_status_details_complaint(const Jsonb *value);
-
-/* does the text form of this value have more than limit bytes?  never builds the whole text */
-extern bool ij_jsonb_text_exceeds(const Jsonb *value, int64 limit);
 
 #endif							/* IJ_VALIDATE_H */

@@ -138,6 +138,7 @@ INSERT INTO devices (tenant_id, device_id) SELECT 'page', 'd' || i FROM generate
 SELECT is((SELECT count(*) FROM generate_series(1, 260) i, create_job('page', 't', target_device_id => 'd1', job_id => md5(i::text))), 260::bigint, 'many jobs');
 SELECT is((SELECT total_executions FROM create_job('page', 't', target_all => true, job_id => 'all')), 260::bigint, 'many executions');
 UPDATE jobs SET created_at = '2026-01-01'::timestamptz + interval '1 s' * floor(random() * 60) WHERE tenant_id = 'page';
+ANALYZE jobs, job_executions;
 CREATE FUNCTION walk(what text, size int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     token text; page text[]; seen text[] := '{}'; last text; wanted text[];

@@ -166,7 +166,7 @@ ROLLBACK;
 -- What the extension adds to the two tables: its guards, and nothing else.
 SELECT tgrelid::regclass, tgname, tgenabled, pg_get_triggerdef(oid)
 FROM pg_trigger
-WHERE tgrelid IN ('public.jobs'::regclass, 'public.job_executions'::regclass) AND NOT tgisinternal
+WHERE tgrelid IN ('public.jobs'::regclass, 'public.job_executions'::regclass) AND NOT tgisinternal AND tgname <> 'ijtest_by_sql'
 ORDER BY 1, 2;
 
 -- They go with the extension; nothing else of the tables does.

@@ -101,7 +101,7 @@ SELECT purge_jobs(NULL, '0');
 RESET ROLE;
 SELECT tenant_id, job_id, status FROM jobs WHERE tenant_id LIKE 'rls-%' ORDER BY 1, 2;
 
--- By hand, as another tenant: refused by the policy, and the answer does not depend on what the other has.
+-- By hand, as another tenant: refused, and the answer does not depend on what the other has.
 SET ROLE regress_ij_app;
 SELECT t.job_id, ijtest.outcome(format('INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES (%L, %L, %L)', 'rls-b', t.job_id, 'd9'))
 FROM (VALUES ('shared'), ('canceled'), ('no such job')) t (job_id) ORDER BY 1;
@@ -110,7 +110,7 @@ SELECT ijtest.outcome($$INSERT INTO jobs (tenant_id, job_id, document_type, targ
        ijtest.outcome($$UPDATE jobs SET tenant_id = 'rls-b' WHERE job_id = 'shared'$$) AS given_away;
 WITH u AS (UPDATE job_executions SET status = 'SUCCEEDED' WHERE tenant_id = 'rls-b' RETURNING 1) SELECT count(*) FROM u;
 WITH u AS (DELETE FROM jobs WHERE tenant_id = 'rls-b' RETURNING 1) SELECT count(*) FROM u;
--- A refusal of the policy says nothing of the row.
+-- The refusal says nothing of the row.
 \set VERBOSITY default
 INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('rls-b', 'canceled', 'd9');
 RESET ROLE;

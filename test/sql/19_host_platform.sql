@@ -136,10 +136,12 @@ INSERT INTO job_executions (job_id, tenant_id, device_id, status, execution_numb
     ('old-globex', 'globex', 'dev-1', 'QUEUED', 1, NULL);
 CREATE TEMP TABLE before AS SELECT 'jobs' AS relation, to_jsonb(j) AS content FROM jobs j UNION ALL SELECT 'job_executions', to_jsonb(e) FROM job_executions e;
 
--- The extension arrives.  Not a row, not a definition changes.
+-- The extension arrives.  Not a row changes but the one that a cancel had left behind.
 CREATE EXTENSION iot_jobs;
 SELECT count(*) FROM before;
-TABLE before EXCEPT (SELECT 'jobs', to_jsonb(j) FROM jobs j UNION ALL SELECT 'job_executions', to_jsonb(e) FROM job_executions e);
+SELECT b.relation, b.content ->> 'job_id' AS job_id, b.content ->> 'device_id' AS device_id
+FROM (TABLE before EXCEPT (SELECT 'jobs', to_jsonb(j) FROM jobs j UNION ALL SELECT 'job_executions', to_jsonb(e) FROM job_executions e)) b;
+SELECT device_id, status, status_details, execution_number FROM job_executions WHERE job_id = 'old-raced' ORDER BY 1;
 SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY relname COLLATE "C";
 SELECT devices, group_members FROM iot_jobs_fleet;
 SELECT c.relname FROM pg_depend d JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid

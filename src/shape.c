@@ -1,0 +1,406 @@
+/*
+ * shape.c
+ *		What the two tables look like, and whether SQL would do nothing else to them
+ *		than direct access does.
+ *
+ * It is the same for an ordinary heap table with the columns and keys of the
+ * migration, no rule, no child and no statement trigger, when the current user has
+ * the privileges on the whole table and either no row security applies to that user
+ * or just the migration's own policy, with the tenant of the call.
+ *
+ * What is known of a table's shape is kept until the relation cache says that it
+ * changed; the callback only clears a flag.  What depends on the user or a setting
+ * is asked each time.
+ */
+#include "postgres.h"
+
+#include "shape.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/tableam.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_opfamily_d.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "rewrite/rowsecurity.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+
+#include "catalog.h"
+#include "compat.h"
+
+typedef struct Column
+{
+	const char *name;
+	Oid			type;
+} Column;
+
+static const Column execution_columns[IJ_E_COLUMNS] = {
+	[IJ_E_JOB_ID] = {"job_id", TEXTOID},
+	[IJ_E_TENANT_ID] = {"tenant_id", TEXTOID},
+	[IJ_E_DEVICE_ID] = {"device_id", TEXTOID},
+	[IJ_E_STATUS] = {"status", TEXTOID},
+	[IJ_E_STATUS_DETAILS] = {"status_details", JSONBOID},
+	[IJ_E_EXECUTION_NUMBER] = {"execution_number", INT8OID},
+	[IJ_E_QUEUED_AT] = {"queued_at", TIMESTAMPTZOID},
+	[IJ_E_STARTED_AT] = {"started_at", TIMESTAMPTZOID},
+	[IJ_E_LAST_UPDATED_AT] = {"last_updated_at", TIMESTAMPTZOID},
+};
+
+static const Column job_columns[IJ_J_COLUMNS] = {
+	[IJ_J_JOB_ID] = {"job_id", TEXTOID},
+	[IJ_J_TENANT_ID] = {"tenant_id", TEXTOID},
+	[IJ_J_DOCUMENT_TYPE] = {"document_type", TEXTOID},
+	[IJ_J_DOCUMENT_PARAMS] = {"document_params", JSONBOID},
+	[IJ_J_STATUS] = {"status", TEXTOID},
+	[IJ_J_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
+};
+
+static IjShape executions_shape;
+static IjShape jobs_shape;
+
+static void
+shape_changed(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || relation == executions_shape.relation)
+		executions_shape.valid = false;
+	if (relation == InvalidOid || relation == jobs_shape.relation)
+		jobs_shape.valid = false;
+}
+
+static bool
+find_columns(Relation rel, const Column *columns, int count, AttrNumber *numbers)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < count; i++)
+	{
+		numbers[i] = InvalidAttrNumber;
+		for (int n = 0; n < desc->natts; n++)
+		{
+			Form_pg_attribute att = TupleDescAttr(desc, n);
+
+			if (!att->attisdropped && strcmp(NameStr(att->attname), columns[i].name) == 0)
+			{
+				if (att->atttypid != columns[i].type || att->attgenerated != '\0')
+					return false;
+				numbers[i] = n + 1;
+			}
+		}
+		if (numbers[i] == InvalidAttrNumber)
+			return false;
+	}
+	return true;
+}
+
+/* tenant_id = current_setting('app.tenant_id', true) */
+static bool
+is_our_expression(const Expr *expr, AttrNumber tenant_id)
+{
+	const OpExpr *op = (const OpExpr *) expr;
+	const Var  *var;
+	const FuncExpr *func;
+	const Const *name;
+	const Const *missing_ok;
+
+	if (expr == NULL || !IsA(expr, OpExpr) || op->opno != TextEqualOperator ||
+		list_length(op->args) != 2 || !IsA(linitial(op->args), Var) || !IsA(lsecond(op->args), FuncExpr))
+		return false;
+	var = linitial(op->args);
+	func = lsecond(op->args);
+	if (var->varattno != tenant_id || func->funcid != F_CURRENT_SETTING_TEXT_BOOL ||
+		!IsA(linitial(func->args), Const) || !IsA(lsecond(func->args), Const))
+		return false;
+	name = linitial(func->args);
+	missing_ok = lsecond(func->args);
+	return !name->constisnull && !missing_ok->constisnull && DatumGetBool(missing_ok->constvalue) &&
+		strcmp(TextDatumGetCString(name->constvalue), "app.tenant_id") == 0;
+}
+
+static bool
+has_only_our_policy(Relation rel, AttrNumber tenant_id)
+{
+	const RowSecurityPolicy *policy;
+	Oid			role;
+
+	if (row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL ||
+		rel->rd_rsdesc == NULL || list_length(rel->rd_rsdesc->policies) != 1)
+		return false;
+	policy = linitial(rel->rd_rsdesc->policies);
+	if (!policy->permissive || policy->polcmd != '*' || ARR_DIMS(policy->roles)[0] != 1)
+		return false;
+	role = ((Oid *) ARR_DATA_PTR(policy->roles))[0];
+	return role == ACL_ID_PUBLIC && is_our_expression(policy->qual, tenant_id) &&
+		is_our_expression(policy->with_check_qual, tenant_id);
+}
+
+/* is this a usable B-tree whose first keys are these text columns? */
+static bool
+index_starts_with(Relation index, const AttrNumber *columns, int count)
+{
+	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid || !index->rd_index->indisready ||
+		!index->rd_index->indislive || index->rd_index->indcheckxmin || index->rd_index->indnkeyatts < count)
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		if (index->rd_index->indkey.values[i] != columns[i] ||
+			index->rd_opfamily[i] != TEXT_BTREE_FAM_OID || (index->rd_indoption[i] & INDOPTION_DESC) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* status = ANY ('{QUEUED,IN_PROGRESS}'): what the migration's device index holds */
+static bool
+is_open_predicate(List *predicate, AttrNumber status)
+{
+	const ScalarArrayOpExpr *any;
+	const Const *array;
+	Datum	   *words;
+	int			count;
+
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), ScalarArrayOpExpr))
+		return false;
+	any = linitial(predicate);
+	if (any->opno != TextEqualOperator || !any->useOr || !IsA(linitial(any->args), Var) ||
+		((const Var *) linitial(any->args))->varattno != status || !IsA(lsecond(any->args), Const))
+		return false;
+	array = lsecond(any->args);
+	if (array->constisnull || array->consttype != TEXTARRAYOID)
+		return false;
+	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &words, NULL, &count);
+	return count == 2 && strcmp(TextDatumGetCString(words[0]), "QUEUED") == 0 &&
+		strcmp(TextDatumGetCString(words[1]), "IN_PROGRESS") == 0;
+}
+
+/* an index that leads to all open executions of a device; the smallest one that will do */
+static Oid
+find_device_index(Relation rel, const AttrNumber *columns)
+{
+	AttrNumber	keys[] = {columns[IJ_E_TENANT_ID], columns[IJ_E_DEVICE_ID]};
+	Oid			result = InvalidOid;
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		List	   *predicate = RelationGetIndexPredicate(index);
+
+		if (index_starts_with(index, keys, lengthof(keys)))
+		{
+			if (predicate != NIL && is_open_predicate(predicate, columns[IJ_E_STATUS]))
+				result = RelationGetRelid(index);
+			else if (predicate == NIL && !OidIsValid(result))
+				result = RelationGetRelid(index);
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
+static bool
+is_plain_table(Relation rel)
+{
+	return rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_tableam == GetHeapamTableAmRoutine() &&
+		!rel->rd_rel->relispartition && !rel->rd_rel->relhassubclass && rel->rd_rules == NULL;
+}
+
+static const IjShape *
+shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const int *key, int key_count)
+{
+	static bool registered = false;
+	AttrNumber	key_columns[3];
+	Oid			primary_key;
+
+	if (shape->valid && shape->relation == RelationGetRelid(rel))
+		return shape;
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(shape_changed, (Datum) 0);
+		registered = true;
+	}
+
+	/* valid first: what changes while we look makes it invalid again */
+	shape->relation = RelationGetRelid(rel);
+	shape->valid = true;
+	shape->usable = false;
+	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
+		return shape;
+	for (int i = 0; i < key_count; i++)
+		key_columns[i] = shape->columns[key[i]];
+	primary_key = ij_relation_get_primary_key_index(rel);
+	if (OidIsValid(primary_key))
+	{
+		Relation	index = index_open(primary_key, AccessShareLock);
+
+		shape->usable = index_starts_with(index, key_columns, key_count);
+		index_close(index, AccessShareLock);
+	}
+	shape->primary_key = primary_key;
+	shape->only_our_policy = has_only_our_policy(rel, key_columns[0]);
+	shape->by_device = shape == &executions_shape ? find_device_index(rel, shape->columns) : InvalidOid;
+	return shape;
+}
+
+const IjShape *
+ij_shape_of_executions(Relation rel)
+{
+	static const int key[] = {IJ_E_TENANT_ID, IJ_E_JOB_ID, IJ_E_DEVICE_ID};
+
+	return shape_of(rel, &executions_shape, execution_columns, IJ_E_COLUMNS, key, lengthof(key));
+}
+
+const IjShape *
+ij_shape_of_jobs(Relation rel)
+{
+	static const int key[] = {IJ_J_TENANT_ID, IJ_J_JOB_ID};
+
+	return shape_of(rel, &jobs_shape, job_columns, IJ_J_COLUMNS, key, lengthof(key));
+}
+
+/* ------------------------------------------------------------------------
+ * Is it the same as SQL?
+ * ------------------------------------------------------------------------
+ */
+
+/* Would row security let this user see, and write, just the rows of this tenant? */
+static bool
+policy_allows(Relation rel, const IjShape *shape, const text *tenant_id)
+{
+	const char *setting;
+
+	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
+		return true;
+	if (!row_security || !shape->only_our_policy)
+		return false;
+	setting = GetConfigOption("app.tenant_id", true, false);
+	return setting != NULL && strlen(setting) == VARSIZE_ANY_EXHDR(tenant_id) &&
+		memcmp(setting, VARDATA_ANY(tenant_id), strlen(setting)) == 0;
+}
+
+/*
+ * The tables of a distributed engine are elsewhere; and what checks or audits
+ * permissions must see the statements.
+ */
+static bool
+is_watched(void)
+{
+	return ExecutorCheckPerms_hook != NULL ||
+		OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE));
+}
+
+static bool
+may(Relation rel, AclMode wanted)
+{
+	return pg_class_aclmask(RelationGetRelid(rel), GetUserId(), wanted, ACLMASK_ALL) == wanted;
+}
+
+/* the guard of executions */
+static bool
+is_guard(const Trigger *trigger)
+{
+	return strcmp(trigger->tgname, "iot_jobs_guard") == 0 &&
+		get_func_namespace(trigger->tgfoid) == get_rel_namespace(ij_catalog_jobs()) &&
+		strcmp(get_func_name(trigger->tgfoid), "iot_jobs_guard_execution") == 0;
+}
+
+/* the check of the foreign key (tenant_id, job_id) to jobs */
+static bool
+is_key_to_job(Relation rel, const Trigger *trigger)
+{
+	const AttrNumber *columns = executions_shape.columns;
+	ListCell   *cell;
+
+	if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK || trigger->tgconstrrelid != ij_catalog_jobs())
+		return false;
+	foreach(cell, RelationGetFKeyList(rel))
+	{
+		const ForeignKeyCacheInfo *fkey = lfirst(cell);
+
+		if (fkey->conoid == trigger->tgconstraint)
+			return fkey->nkeys == 2 &&
+				fkey->conkey[0] == columns[IJ_E_TENANT_ID] && fkey->conkey[1] == columns[IJ_E_JOB_ID] &&
+				strcmp(get_attname(fkey->confrelid, fkey->confkey[0], false), "tenant_id") == 0;
+	}
+	return false;
+}
+
+/* Triggers that the way through ExecSimpleRelationUpdate() and its like would not fire. */
+static bool
+has_other_triggers(Relation rel, IjDirectUse use)
+{
+	const TriggerDesc *desc = rel->trigdesc;
+
+	if (desc == NULL)
+		return false;
+	switch (use)
+	{
+		case IJ_DIRECT_READ:
+			return false;
+		case IJ_DIRECT_CLAIM:
+		case IJ_DIRECT_UPDATE:
+			return desc->trig_update_before_statement || desc->trig_update_after_statement ||
+				desc->trig_update_old_table || desc->trig_update_new_table;
+		case IJ_DIRECT_DELETE:
+			return desc->trig_delete_before_statement || desc->trig_delete_after_statement ||
+				desc->trig_delete_old_table;
+		case IJ_DIRECT_INSERT:
+			break;
+	}
+
+	/*
+	 * A fan-out fires no trigger at all: it knows what the guard would say, since the
+	 * job is its own and IN_PROGRESS, and what the foreign key to that job would say.
+	 */
+	if (desc->trig_insert_before_statement || desc->trig_insert_after_statement ||
+		desc->trig_insert_new_table)
+		return true;
+	for (int i = 0; i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if (!TRIGGER_FOR_INSERT(trigger->tgtype) || trigger->tgenabled == TRIGGER_DISABLED)
+			continue;
+		if (!is_guard(trigger) && !is_key_to_job(rel, trigger))
+			return true;
+	}
+	return false;
+}
+
+bool
+ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const text *tenant_id)
+{
+	static const AclMode needed[] = {
+		[IJ_DIRECT_READ] = ACL_SELECT,
+		[IJ_DIRECT_CLAIM] = ACL_SELECT | ACL_UPDATE,
+		[IJ_DIRECT_UPDATE] = ACL_SELECT | ACL_UPDATE,
+		[IJ_DIRECT_DELETE] = ACL_SELECT | ACL_DELETE,
+		[IJ_DIRECT_INSERT] = ACL_INSERT,
+	};
+
+	return shape->usable &&
+		(use != IJ_DIRECT_CLAIM || OidIsValid(shape->by_device)) &&
+		(use == IJ_DIRECT_READ || SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA) &&
+		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, use) &&
+		policy_allows(rel, shape, tenant_id);
+}
+
+bool
+ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id)
+{
+	return shape->usable && may(rel, ACL_SELECT) && policy_allows(rel, shape, tenant_id);
+}

@@ -1,0 +1,60 @@
+/*
+ * shape.h
+ *		What the two tables look like, and whether SQL would do nothing else to them
+ *		than direct access does.
+ */
+#ifndef IJ_SHAPE_H
+#define IJ_SHAPE_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+#include "utils/rel.h"
+
+/* columns of job_executions */
+enum
+{
+	IJ_E_JOB_ID, IJ_E_TENANT_ID, IJ_E_DEVICE_ID, IJ_E_STATUS, IJ_E_STATUS_DETAILS,
+	IJ_E_EXECUTION_NUMBER, IJ_E_QUEUED_AT, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT,
+	IJ_E_COLUMNS
+};
+
+/* columns of jobs that direct access reads */
+enum
+{
+	IJ_J_JOB_ID, IJ_J_TENANT_ID, IJ_J_DOCUMENT_TYPE, IJ_J_DOCUMENT_PARAMS, IJ_J_STATUS, IJ_J_EXPIRES_AT,
+	IJ_J_COLUMNS
+};
+
+/* what is known of one table */
+typedef struct IjShape
+{
+	volatile bool valid;
+	Oid			relation;
+	bool		usable;			/* an ordinary table of the migration's shape */
+	bool		only_our_policy;
+	AttrNumber	columns[IJ_E_COLUMNS];
+	Oid			primary_key;
+	Oid			by_device;		/* an index whose first keys are tenant and device */
+} IjShape;
+
+typedef enum IjDirectUse
+{
+	IJ_DIRECT_READ,				/* SELECT */
+	IJ_DIRECT_CLAIM,			/* SELECT and UPDATE, and SELECT on jobs */
+	IJ_DIRECT_UPDATE,			/* SELECT and UPDATE */
+	IJ_DIRECT_DELETE,			/* SELECT and DELETE */
+	IJ_DIRECT_INSERT			/* INSERT; nothing else may be done then */
+} IjDirectUse;
+
+/* valid as long as the table is open and locked */
+extern const IjShape *ij_shape_of_executions(Relation rel);
+extern const IjShape *ij_shape_of_jobs(Relation rel);
+
+/* is direct access to the executions of this tenant the same as SQL, for the current user? */
+extern bool ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const text *tenant_id);
+
+/* the same for reading jobs */
+extern bool ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id);
+
+#endif							/* IJ_SHAPE_H */
