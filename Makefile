@@ -25,6 +25,7 @@ OBJS = \
 	src/launcher.o \
 	src/module.o \
 	src/page_token.o \
+	src/query.o \
 	src/report_batch.o \
 	src/rows.o \
 	src/schedule.o \

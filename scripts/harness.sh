@@ -206,9 +206,6 @@ copy_installation()
 # Throw-away servers
 # ----------------------------------------------------------------
 
-# running servers, as data directories
-SERVERS=()
-
 # start_server NAME [SETTING=VALUE...]: a new cluster with a superuser postgres and
 # no TCP, in SCRATCH/NAME.  Sets PGHOST, PGPORT and PGUSER for all clients, and
 # SERVER_LOG.  SERVER_PREFIX, if set, is an array of words before the server's
@@ -231,7 +228,6 @@ start_server()
 
 	export PGHOST=$socket PGPORT=5432 PGUSER=postgres
 	"${SERVER_PREFIX[@]}" "$PG_BIN/postgres" -D "$data" >"$SERVER_LOG" 2>&1 &
-	SERVERS+=("$data")
 	wait_for_server $! || { tail -n 20 "$SERVER_LOG" >&2; return 1; }
 }
 
@@ -248,15 +244,14 @@ wait_for_server()
 	done
 }
 
+# every server in the scratch folder, those that an interrupted test left included
 stop_servers()
 {
-	local data
+	local pidfile data
 
-	for data in "${SERVERS[@]}"; do
-		if [ -f "$data/postmaster.pid" ]; then
-			"$PG_BIN/pg_ctl" -D "$data" -m fast -w -t $SERVER_TIMEOUT stop >/dev/null 2>&1 ||
-				"$PG_BIN/pg_ctl" -D "$data" -m immediate stop >/dev/null 2>&1 || true
-		fi
+	find "$SCRATCH" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+		data=$(dirname "$pidfile")
+		"$PG_BIN/pg_ctl" -D "$data" -m fast -w -t $SERVER_TIMEOUT stop >/dev/null 2>&1 ||
+			"$PG_BIN/pg_ctl" -D "$data" -m immediate stop >/dev/null 2>&1 || true
 	done
-	SERVERS=()
 }

@@ -161,23 +161,41 @@ ij_catalog_executions(void)
 	return table_oid("job_executions");
 }
 
+static Oid
+owner_of(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relation);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 /*
  * As foreign key checks do: the invariants hold for rows that the caller's row
- * security hides, too.  SECURITY_RESTRICTED_OPERATION keeps what a trigger of the
- * table might try from outliving the statement.
+ * security hides, too.  For that the role must own both tables, or row security
+ * would hide rows of one of them from it.  SECURITY_RESTRICTED_OPERATION keeps what
+ * a trigger of the table might try from outliving the statement.
  */
 void
 ij_catalog_become_owner(IjIdentity *saved)
 {
 	Oid			jobs = ij_catalog_jobs();
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(jobs));
-	Oid			owner;
+	Oid			executions = ij_catalog_executions();
+	Oid			owner = owner_of(jobs);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", jobs);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-
+	if (!ij_owns_relation(owner, executions))
+	{
+		owner = owner_of(executions);
+		if (!ij_owns_relation(owner, jobs))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("tables jobs and job_executions have different owners"),
+					 errhint("Give both to one role with ALTER TABLE ... OWNER TO, or make one owner a member of the other.")));
+	}
 	GetUserIdAndSecContext(&saved->user, &saved->context);
 	SetUserIdAndSecContext(owner,
 						   saved->context | SECURITY_LOCAL_USERID_CHANGE |

@@ -11,10 +11,12 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "parser/parse_relation.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 #include "utils/rel.h"
 #include "utils/wait_event.h"
 
@@ -57,6 +59,28 @@ ij_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys, 
 	return index_beginscan(heap, index, snapshot, NULL, nkeys, norderbys);
 #else
 	return index_beginscan(heap, index, snapshot, nkeys, norderbys);
+#endif
+}
+
+/* 16: an argument for updates that touch summarizing indexes only */
+static inline void
+ij_exec_insert_index_tuples(ResultRelInfo *result_rel, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL, false);
+#else
+	(void) ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* 16: one function for the owner of anything */
+static inline bool
+ij_owns_relation(Oid role, Oid relation)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relation, role);
+#else
+	return pg_class_ownercheck(relation, role);
 #endif
 }
 

@@ -200,7 +200,8 @@ ij_direct_close(IjDirect *direct)
 	if (direct->result_rel != NULL)
 	{
 		EvalPlanQualEnd(&direct->epq);
-		ExecCloseIndices(direct->result_rel);
+		/* our indexes, and what the triggers may have opened */
+		ExecCloseResultRelations(direct->estate);
 	}
 	for (int i = 0; i < direct->batch_size; i++)
 		ExecDropSingleTupleTableSlot(direct->batch[i]);
@@ -760,7 +761,7 @@ ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, 
 	table_multi_insert(direct->rel, direct->batch, count, estate->es_output_cid, 0, direct->bulk);
 	for (int i = 0; i < count; i++)
 	{
-		(void) ExecInsertIndexTuples(direct->result_rel, direct->batch[i], estate, false, false, NULL, NIL);
+		ij_exec_insert_index_tuples(direct->result_rel, direct->batch[i], estate);
 		ResetPerTupleExprContext(estate);
 	}
 }

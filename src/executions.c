@@ -323,7 +323,7 @@ ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, co
 	{
 		count = ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
 										  IJ_LOCK_WAIT, REJECT_BATCH, &from);
-	} while (count == REJECT_BATCH);
+	} while (count > 0 && from != NULL);
 
 	/*
 	 * We hold the job, so nobody adds an execution now; but one that was added and

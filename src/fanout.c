@@ -68,8 +68,7 @@ add_batch(const Datum *device_ids, int count, void *arg)
 	FanoutState *state = arg;
 
 	CHECK_FOR_INTERRUPTS();
-	ij_store_add_executions(state->addition, device_ids, count);
-	state->added += count;
+	state->added += ij_store_add_executions(state->addition, device_ids, count);
 	pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, state->added);
 }
 

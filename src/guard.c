@@ -66,12 +66,18 @@ static struct
 static bool trusted = false;
 
 bool
-ij_guard_trust(bool trust)
+ij_guard_begin_trust(void)
 {
-	bool		old = trusted;
+	bool		was_trusted = trusted;
 
-	trusted = trust;
-	return old;
+	trusted = check_enable_rls(ij_catalog_executions(), InvalidOid, true) != RLS_ENABLED;
+	return was_trusted;
+}
+
+void
+ij_guard_end_trust(bool was_trusted)
+{
+	trusted = was_trusted;
 }
 
 static bool
@@ -335,9 +341,11 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 
 	if (!step && !column_changed(old, new, "status_details"))
 	{
-		/* the optimistic lock never goes back */
+		/* the optimistic lock, and time, never go back */
 		if (number < get_int8(old, "execution_number"))
 			put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number")), false);
+		if (updated < get_timestamp(old, "last_updated_at"))
+			put_column(new, "last_updated_at", TimestampTzGetDatum(get_timestamp(old, "last_updated_at")), false);
 		return;
 	}
 
@@ -439,8 +447,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	IjJobStatus to;
 	bool		step;
 	bool		expiry_moved = get_timestamp(old, "expires_at") != get_timestamp(new, "expires_at");
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	TimestampTz updated = Max(now, get_timestamp(old, "updated_at"));
+	TimestampTz updated = get_timestamp(old, "updated_at");
 
 	/* whatever we knew of a job may just have become wrong */
 	held_job.transaction = InvalidLocalTransactionId;
@@ -473,7 +480,9 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	}
 	if (expiry_moved)
 		tell_deadline_of(new);
-	if ((step || expiry_moved) && get_timestamp(new, "updated_at") < updated)
+	if (step || expiry_moved)
+		updated = Max(updated, GetCurrentTransactionStartTimestamp());
+	if (get_timestamp(new, "updated_at") < updated)
 		put_column(new, "updated_at", TimestampTzGetDatum(updated), false);
 }
 

@@ -8,11 +8,13 @@
 #include "postgres.h"
 
 /*
- * While set, the guard of jobs trusts the use case that changes a status: it has
+ * In between, the guard of jobs trusts the use case that changes a status: it has
  * locked the job and does itself what the guard would do for a plain UPDATE (look
  * for open executions before COMPLETED, reject the QUEUED ones after CANCELED).
- * Returns the old setting, to be restored also after an error.
+ * No trust is given to a caller from whom row security may hide executions.  The
+ * end must also come after an error; it takes what the beginning returned.
  */
-extern bool ij_guard_trust(bool trust);
+extern bool ij_guard_begin_trust(void);
+extern void ij_guard_end_trust(bool was_trusted);
 
 #endif							/* IJ_GUARD_H */

@@ -82,7 +82,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 						  job->status == IJ_JOB_CANCELED ? "Use force => true to cancel the executions that are still IN_PROGRESS." : NULL);
 
 	ij_executions_reject(tenant_id, job_id, statuses, reason);
-	was_trusted = ij_guard_trust(true);
+	was_trusted = ij_guard_begin_trust();
 	PG_TRY();
 	{
 		IjJob		current = *job;
@@ -91,7 +91,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 	}
 	PG_FINALLY();
 	{
-		ij_guard_trust(was_trusted);
+		ij_guard_end_trust(was_trusted);
 	}
 	PG_END_TRY();
 }

@@ -356,8 +356,16 @@ has_other_triggers(Relation rel, IjDirectUse use)
 			return desc->trig_update_before_statement || desc->trig_update_after_statement ||
 				desc->trig_update_old_table || desc->trig_update_new_table;
 		case IJ_DIRECT_DELETE:
-			return desc->trig_delete_before_statement || desc->trig_delete_after_statement ||
-				desc->trig_delete_old_table;
+			/* a BEFORE trigger may keep a row, which only the executor would tell us */
+			for (int i = 0; i < desc->numtriggers; i++)
+			{
+				const Trigger *trigger = &desc->triggers[i];
+
+				if (TRIGGER_FOR_DELETE(trigger->tgtype) && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+					trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger))
+					return true;
+			}
+			return desc->trig_delete_after_statement || desc->trig_delete_old_table;
 		case IJ_DIRECT_INSERT:
 			break;
 	}

@@ -129,8 +129,8 @@ extern text *ij_store_first_execution(const text *tenant_id, const text *job_id,
 
 /*
  * Change, or delete, up to limit executions of a job that have one of these
- * statuses, in device order from *from on.  Returns how many; *last is the last
- * device changed.  Lock order: by device.
+ * statuses, in device order from *from on.  Returns how many; *last is where to go
+ * on, or NULL if there was room for all.  Lock order: by device.
  */
 extern int64 ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
 									   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
@@ -144,7 +144,7 @@ extern int64 ij_store_delete_executions(const text *tenant_id, const text *job_i
 typedef struct IjAddition IjAddition;
 
 extern IjAddition *ij_store_begin_addition(const text *tenant_id, const text *job_id);
-extern void ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count);
+extern int64 ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count);
 extern void ij_store_end_addition(IjAddition *addition);
 
 /* registry */

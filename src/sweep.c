@@ -24,8 +24,10 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
+#include "catalog.h"
 #include "executions.h"
 #include "guard.h"
 #include "shmem.h"
@@ -77,7 +79,7 @@ expire(IjJob *job, int64 max_rows, IjSweepCounts *counts)
 										IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
 										IJ_LOCK_SKIP, max_rows, &last);
 	counts->expired += changed;
-	if (changed >= max_rows)
+	if (changed > 0 && last != NULL)
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;
@@ -119,7 +121,7 @@ find_witness(const IjJob *job, const text *from)
 static void
 set_completed(const IjJob *job)
 {
-	bool		was_trusted = ij_guard_trust(true);
+	bool		was_trusted = ij_guard_begin_trust();
 	IjJob		changed;
 
 	PG_TRY();
@@ -128,9 +130,28 @@ set_completed(const IjJob *job)
 	}
 	PG_FINALLY();
 	{
-		ij_guard_trust(was_trusted);
+		ij_guard_end_trust(was_trusted);
 	}
 	PG_END_TRY();
+}
+
+/*
+ * Is an execution open that we do not see: one that was added after an old snapshot
+ * was taken, or that row security hides from who runs a sweep by hand?
+ */
+static bool
+has_unseen(const IjJob *job)
+{
+	IjIdentity	identity;
+	bool		result;
+
+	if (!IsolationUsesXactSnapshot() &&
+		check_enable_rls(ij_catalog_executions(), InvalidOid, true) != RLS_ENABLED)
+		return false;
+	ij_catalog_become_owner(&identity);
+	result = ij_store_unseen_execution(job->tenant_id, job->job_id, IJ_OPEN_STATUSES) != NULL;
+	ij_catalog_become_again(&identity);
+	return result;
 }
 
 static bool
@@ -152,8 +173,7 @@ complete(IjJob *job, IjSweepCounts *counts)
 		return IJ_VISIT_LOCKED;
 	if (job->status != IJ_JOB_IN_PROGRESS || find_witness(job, NULL))
 		return IJ_VISIT_DONE;
-	if (IsolationUsesXactSnapshot() &&
-		ij_store_unseen_execution(job->tenant_id, job->job_id, IJ_OPEN_STATUSES) != NULL)
+	if (has_unseen(job))
 		return IJ_VISIT_DONE;
 	if (!is_abandoned(job) &&
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
@@ -173,7 +193,7 @@ remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
 	int64		deleted = ij_store_delete_executions(job->tenant_id, job->job_id, from, max_rows, &last);
 
 	counts->deleted += deleted;
-	if (deleted >= max_rows)
+	if (deleted > 0 && last != NULL)
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;

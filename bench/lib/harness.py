@@ -4,6 +4,7 @@ import csv
 import glob
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -98,6 +99,12 @@ def wait_until(database, condition, patience=120):
 # pgbench
 # ----------------------------------------------------------------
 
+def complaint(output):
+    """What pgbench has to say, less the summary of its options."""
+    lines = [line for line in output.splitlines() if 'error' in line.lower() or 'fatal' in line.lower()]
+    return ' / '.join(lines[:3]) or output.strip()[-200:].replace('\n', ' / ')
+
+
 class Run:
     """What one run of pgbench did."""
 
@@ -106,7 +113,7 @@ class Run:
         count = re.search(r'^number of transactions actually processed: (\d+)', output, re.M)
         failed = re.search(r'^number of failed transactions: (\d+)', output, re.M)
         if not tps or not count or (failed and int(failed.group(1)) > 0):
-            raise Failure('pgbench: ' + output.strip()[-400:])
+            raise Failure(f'pgbench did nothing, or not all of it: {complaint(output)}')
         self.tps = float(tps.group(1))
         self.transactions = int(count.group(1))
         self.elapsed = self.transactions / self.tps
@@ -141,7 +148,9 @@ class Pgbench:
 
     def finish(self, early=False):
         if early:
-            self.process.send_signal(2)
+            if self.process.poll() is not None:
+                raise Failure(f'pgbench ended by itself: {complaint(self.process.stdout.read())}')
+            self.process.send_signal(signal.SIGINT)
         output = self.process.communicate()[0]
         log = []
         if self.prefix:
@@ -157,7 +166,7 @@ class Pgbench:
         if early:
             return log
         if self.process.returncode != 0:
-            raise Failure('pgbench: ' + output.strip()[-400:])
+            raise Failure(f'pgbench: {complaint(output)}')
         return Run(output, log)
 
 
@@ -292,9 +301,16 @@ class Figures:
             writer.writerow(header)
             writer.writerows(rows)
 
-    def alternate(self, case, variants, repetitions, unit):
-        """A B A B: one figure of each variant in turn; variants is {name: function}."""
+    def alternate(self, case, variants, repetitions, unit, warm_up=False):
+        """A B A B: one figure of each variant in turn; variants is {name: function}.
+
+        The first use of memory and files costs what no later use does; with warm_up
+        a round goes before that does not count.
+        """
         values = {name: [] for name in variants}
+        if warm_up:
+            for measure in variants.values():
+                measure()
         for repetition in range(1, repetitions + 1):
             for name, measure in variants.items():
                 value = measure()

@@ -56,7 +56,11 @@ jit = off
 sub start_client
 {
 	my ($node, $command, %file) = @_;
-	my $pid = fork;
+	my $pid;
+
+	# so that whoever reads them finds them
+	append_to_file($_, '') foreach values %file;
+	$pid = fork;
 
 	die "could not fork: $!" unless defined $pid;
 	return $pid if $pid;

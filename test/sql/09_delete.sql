@@ -83,7 +83,7 @@ SELECT purge_jobs('no such tenant', interval '0');
 SELECT ijtest.outcome($$SELECT purge_jobs('delete', NULL)$$) AS null_age,
        ijtest.outcome($$SELECT purge_jobs('delete', interval '-1 s')$$) AS negative,
        ijtest.outcome($$SELECT purge_jobs('', interval '1 s')$$) AS empty_tenant;
-SELECT purge_jobs('delete', interval '170000000 years') AS longer_than_time_itself;
+SELECT ijtest.outcome($$SELECT purge_jobs('delete', interval '170000000 years')$$) AS longer_than_time_itself;
 SELECT unfinished FROM run_job_sweep();
 SELECT job_id, status FROM jobs WHERE tenant_id IN ('delete', 'delete-b') ORDER BY 1;
 

@@ -77,9 +77,11 @@ SELECT a.max_rows, ijtest.outcome('SELECT run_job_sweep(' || a.max_rows || ')')
 FROM (VALUES ('NULL'), ('0'), ('-1')) a (max_rows) ORDER BY 1;
 SELECT * FROM run_job_sweep(1);
 SELECT * FROM run_job_sweep(9223372036854775807);
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'sweep' AND job_id = 'later';
 BEGIN READ ONLY;
 SELECT ijtest.outcome('SELECT run_job_sweep()');
 ROLLBACK;
+SELECT * FROM run_job_sweep();
 
 -- Waking the worker is no error when there is none, nor in a transaction that rolls back.
 SELECT wake_job_worker();

@@ -230,6 +230,79 @@ SELECT ijtest.outcome($$MERGE INTO job_executions e USING (VALUES ('d2', 'QUEUED
 WHEN MATCHED THEN UPDATE SET status = s.status$$);
 SELECT device_id, status, number FROM ijtest.executions WHERE tenant_id = 'guard' AND job_id = 'merge' ORDER BY 1;
 
+-- What the guards know of a job they know anew when this very transaction has changed it.
+SELECT status FROM create_job('guard', 't', target_device_id => 'd1', job_id => 'known');
+BEGIN;
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd2');
+UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = 'guard' AND job_id = 'known';
+SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd3')$$);
+ROLLBACK;
+BEGIN;
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd2');
+SELECT status FROM cancel_job('guard', 'known');
+SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd3')$$);
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd3');
+ROLLBACK;
+BEGIN;
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd2');
+SAVEPOINT s;
+UPDATE jobs SET status = 'DELETION_IN_PROGRESS' WHERE tenant_id = 'guard' AND job_id = 'known';
+ROLLBACK TO s;
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd3');
+DELETE FROM jobs WHERE tenant_id = 'guard' AND job_id = 'known';
+SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd4'); SET CONSTRAINTS ALL IMMEDIATE$$);
+ROLLBACK;
+-- An open execution cannot be moved to where it could not be added.
+SELECT status FROM cancel_job('guard', 'known');
+SELECT status FROM create_job('guard', 't', target_device_id => 'd3', job_id => 'from');
+SELECT ijtest.outcome($$UPDATE job_executions SET job_id = 'known' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS queued,
+       ijtest.outcome($$UPDATE job_executions SET tenant_id = '' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS no_tenant;
+
+-- A function that fails does not leave the guards asleep, nor does one that runs open a door to what a trigger of somebody else's does inside it.
+SELECT status FROM create_job('guard', 't', target_device_id => 'd1', job_id => 'awake');
+BEGIN;
+ALTER TABLE jobs ADD CONSTRAINT never CHECK (status NOT IN ('CANCELED', 'COMPLETED') OR job_id <> 'awake');
+SELECT ijtest.outcome($$SELECT cancel_job('guard', 'awake', force => true)$$) AS cancel,
+       ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'guard' AND job_id = 'awake'$$) AS by_hand,
+       ijtest.outcome($$UPDATE job_executions SET status = 'QUEUED' WHERE tenant_id = 'guard' AND job_id = 'both'$$) AS execution;
+UPDATE job_executions SET status = 'SUCCEEDED' WHERE tenant_id = 'guard' AND job_id = 'awake';
+SELECT ijtest.outcome($$SELECT run_job_sweep()$$) AS sweep,
+       ijtest.outcome($$UPDATE jobs SET status = 'IN_PROGRESS' WHERE tenant_id = 'guard' AND job_id = 'both'$$) AS by_hand,
+       ijtest.outcome($$UPDATE job_executions SET status = 'QUEUED' WHERE tenant_id = 'guard' AND job_id = 'both'$$) AS execution;
+ROLLBACK;
+CREATE FUNCTION ijtest.meddle() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE job_executions SET status = 'QUEUED' WHERE tenant_id = 'guard' AND job_id = 'both';
+    RETURN NEW;
+END $$;
+BEGIN;
+CREATE TRIGGER meddle AFTER UPDATE OF status ON jobs FOR EACH ROW EXECUTE FUNCTION ijtest.meddle();
+SELECT ijtest.outcome($$SELECT cancel_job('guard', 'awake', force => true)$$) AS cancel,
+       ijtest.outcome($$SELECT delete_job('guard', 'awake', force => true)$$) AS delete;
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER meddle BEFORE UPDATE ON job_executions FOR EACH ROW WHEN (old.job_id = 'awake') EXECUTE FUNCTION ijtest.meddle();
+SELECT ijtest.outcome($$SELECT start_next_pending_job_execution('guard', 'd1')$$) AS claim_of_another,
+       ijtest.outcome($$SELECT update_job_execution('guard', 'awake', 'd1', 'SUCCEEDED')$$) AS report,
+       ijtest.outcome($$SELECT cancel_job('guard', 'awake', force => true)$$) AS cancel;
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'guard' AND job_id = 'awake';
+SELECT ijtest.outcome($$SELECT run_job_sweep()$$) AS sweep;
+ROLLBACK;
+CREATE FUNCTION ijtest.meddle_job() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'guard' AND job_id = 'from';
+    RETURN NEW;
+END $$;
+BEGIN;
+CREATE TRIGGER meddle AFTER UPDATE OF status ON jobs FOR EACH ROW WHEN (new.job_id = 'awake') EXECUTE FUNCTION ijtest.meddle_job();
+SELECT ijtest.outcome($$SELECT cancel_job('guard', 'awake', force => true)$$) AS cancel;
+UPDATE job_executions SET status = 'SUCCEEDED' WHERE tenant_id = 'guard' AND job_id = 'awake';
+SELECT ijtest.outcome($$SELECT run_job_sweep()$$) AS sweep;
+SELECT job_id, status FROM jobs WHERE tenant_id = 'guard' AND job_id IN ('awake', 'from') ORDER BY 1;
+ROLLBACK;
+DROP FUNCTION ijtest.meddle, ijtest.meddle_job;
+SELECT status, number FROM ijtest.executions WHERE tenant_id = 'guard' AND job_id IN ('both', 'awake') ORDER BY job_id;
+
 -- What a client reads.
 UPDATE job_executions SET status = 'QUEUED' WHERE tenant_id = 'guard' AND job_id = 'merge' AND device_id = 'd2';
 UPDATE jobs SET status = 'IN_PROGRESS' WHERE tenant_id = 'guard' AND job_id = 'cancel';

@@ -119,7 +119,7 @@ RESET ROLE;
 SET ROLE regress_ij_gateway;
 SELECT job_id, device_id, status FROM start_next_pending_job_execution('rls-a', 'd1');
 SELECT job_id, device_id, status FROM claim_job_executions('rls-a', 10, array['d2']);
-SELECT count(*) FROM claim_job_executions('rls-a', 1);
+SELECT count(*) FROM claim_job_executions('rls-a', 1, array['d3']);
 SELECT status, execution_number FROM update_job_execution('rls-a', 'shared', 'd1', 'SUCCEEDED');
 SELECT accepted, sqlstate FROM update_job_executions('rls-a', '[{"job_id": "shared", "device_id": "d2", "status": "SUCCEEDED"}, {"job_id": "shared", "device_id": "d4", "status": "SUCCEEDED"}]');
 SELECT count(*) FROM start_next_pending_job_execution('rls-b', 'd1');
@@ -218,6 +218,18 @@ SELECT ijtest.outcome($$SELECT update_job_execution('rls-a', 'policy', 'd1', 'SU
        ijtest.outcome($$SELECT create_job('rls-a', 't', target_device_id => 'd3')$$) AS insertable;
 RESET ROLE;
 SELECT device_id, status FROM ijtest.executions WHERE tenant_id = 'rls-a' AND job_id = 'policy' ORDER BY 1;
+-- What a caller cannot see is there all the same: his sweep does not complete a job over a hidden open execution,
+-- and his cancel leaves none queued.
+UPDATE job_executions SET status = 'SUCCEEDED' WHERE tenant_id = 'rls-a' AND job_id = 'policy' AND device_id IN ('d2', 'd4');
+SELECT FROM create_job('rls-a', 't', target_group_id => 'g', job_id => 'hidden');
+SET ROLE regress_ij_app;
+SELECT completed FROM run_job_sweep();
+SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'rls-a' AND job_id = 'policy'$$) AS by_hand;
+SELECT status FROM cancel_job('rls-a', 'policy');
+UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = 'rls-a' AND job_id = 'hidden';
+RESET ROLE;
+SELECT job_id, device_id, status, status_details FROM ijtest.executions WHERE tenant_id = 'rls-a' AND job_id IN ('policy', 'hidden') ORDER BY 1, 2;
+SELECT job_id, status FROM jobs WHERE tenant_id = 'rls-a' AND job_id IN ('policy', 'hidden') ORDER BY 1;
 DROP POLICY no_d1 ON job_executions;
 
 DROP FUNCTION ijtest.as_tenant, ijtest.seen, ijtest.calls, ijtest.some;

@@ -131,6 +131,8 @@ FROM (VALUES (1, ''), (2, 'ALTER TABLE jobs ADD COLUMN extra text'), (3, 'ALTER 
              (10, 'CREATE INDEX extra ON jobs (created_by)'), (11, 'ALTER TABLE jobs ALTER COLUMN job_id TYPE text COLLATE "C"')) a (n, alteration), attempt(a.alteration) t ORDER BY a.n;
 
 -- Contradictions.
+\pset format unaligned
+\pset expanded on
 SELECT a.n, a.alteration, t.code, t.message, t.detail, t.hint
 FROM (VALUES
     (1, 'ALTER TABLE jobs ALTER COLUMN document_type TYPE varchar(20)'),
@@ -160,7 +162,9 @@ FROM (VALUES
     (25, 'ALTER TABLE job_executions DROP CONSTRAINT job_executions_tenant_id_job_id_fkey, ADD CONSTRAINT job_executions_tenant_id_job_id_fkey FOREIGN KEY (tenant_id, job_id) REFERENCES jobs (tenant_id, job_id)'),
     (26, 'DROP TABLE job_executions; CREATE VIEW job_executions AS SELECT 1 AS one'),
     (27, 'DROP TABLE job_executions, jobs; CREATE TABLE jobs (id int)')
-    ) a (n, alteration), attempt(a.alteration) t ORDER BY a.n \gx
+    ) a (n, alteration), attempt(a.alteration) t ORDER BY a.n;
+\pset expanded off
+\pset format aligned
 \set VERBOSITY sqlstate
 -- Afterwards the way is free.
 CREATE EXTENSION iot_jobs;

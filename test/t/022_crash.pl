@@ -112,8 +112,8 @@ is($node->safe_psql('postgres', q{SELECT status, queued, rejected FROM cancel_jo
 
 # Each client writes down what it was told, as it is told.
 my $files = PostgreSQL::Test::Utils::tempdir;
-watch_executions($node, 'postgres');
 my $round = 0;
+my $watched = 0;
 
 sub crash_under_load
 {
@@ -126,7 +126,7 @@ sub crash_under_load
 	# a claim of any device, a report without a claim, a batch of both, a whole job
 	for my $i (1 .. 1500)
 	{
-		$script{claim} .= "SELECT 'claim', job_id, device_id, execution_number FROM claim_job_executions('small', 1, ARRAY['d$i']) WHERE job_id = '$job';\n";
+		$script{claim} .= "SELECT 'claim', job_id, device_id, execution_number FROM claim_job_executions('small', 1, ARRAY['d$i']);\n";
 		$script{report} .= "SELECT 'end', job_id, device_id, execution_number FROM update_job_execution('small', '$job', 'd@{[2001 - $i]}', 'SUCCEEDED');\n";
 		$script{batch} .= "SELECT 'end', job_id, device_id, execution_number FROM update_job_executions('small', jsonb_build_array("
 		  . join(', ', map { "jsonb_build_object('job_id', '$job', 'device_id', 'd@{[($i * 7 + $_ * 13) % 2000 + 1]}', 'status', 'SUCCEEDED')" } 1 .. 3)
@@ -151,7 +151,12 @@ sub crash_under_load
 	my $log = -s $node->logfile;
 	$kill->();
 	ok(finished(30, @clients), "$how: the clients lose their connections");
-	$node->start if !defined $node->{_pid};
+	# the children of a postmaster that is gone go, too, and the server starts when they have
+	my $deadline_start = time + seconds(30);
+	until (defined $node->{_pid} || time > $deadline_start)
+	{
+		usleep(50_000) if !$node->start(fail_ok => 1);
+	}
 	$node->wait_for_log(qr/database system is ready to accept connections/, $log);
 
 	# a line that was cut short was not read by anybody
@@ -171,15 +176,18 @@ sub crash_under_load
 			   OR t.what = 'claim' AND e.status = 'QUEUED' OR t.what = 'end' AND e.status <> 'SUCCEEDED' LIMIT 10}),
 		'', "$how: everything that was acknowledged is there");
 	is( $node->safe_psql('postgres', q{
-			SELECT t::text FROM told t WHERE what <> 'new' AND NOT EXISTS (
-				SELECT FROM execution_history h
-				WHERE (h.tenant_id, h.job_id, h.device_id, h.new_number) = ('small', t.job_id, t.device_id, t.execution_number)) LIMIT 10}),
-		'', "$how: as it was acknowledged");
-	is( $node->safe_psql('postgres', q{
 			SELECT j.job_id FROM jobs j WHERE target_device_id IS NOT NULL AND NOT EXISTS (
 				SELECT FROM job_executions e WHERE (e.tenant_id, e.job_id) = (j.tenant_id, j.job_id)) LIMIT 10}),
 		'', "$how: no job is half there");
-	is(broken_history($node, 'postgres'), '', "$how: nothing happened twice or out of order");
+	if ($watched)
+	{
+		is( $node->safe_psql('postgres', q{
+				SELECT t::text FROM told t WHERE what <> 'new' AND NOT EXISTS (
+					SELECT FROM execution_history h
+					WHERE (h.tenant_id, h.job_id, h.device_id, h.new_number) = ('small', t.job_id, t.device_id, t.execution_number)) LIMIT 10}),
+			'', "$how: as it was acknowledged");
+		is(broken_history($node, 'postgres'), '', "$how: nothing happened twice or out of order");
+	}
 	intact($how);
 	$node->safe_psql('postgres', 'DROP TABLE told');
 
@@ -196,13 +204,16 @@ sub crash_under_load
 
 crash_under_load('immediate shutdown', sub { $node->stop('immediate') });
 crash_under_load('kill -9 of the postmaster', sub {
-	$node->kill9;
-	# its children go with it; the shared memory is free when they have
+	my $postmaster = $node->{_pid};
 	my $deadline = time + seconds(30);
-	my $pidfile = $node->data_dir . '/postmaster.pid';
-	my ($shmem) = (split(/\n/, slurp_file($pidfile)))[6] =~ /(\d+)\s*$/;
-	usleep(20_000) while time < $deadline && `ipcs -m -i $shmem 2>/dev/null` =~ /nattch=[1-9]/;
+
+	$node->kill9;
+	usleep(10_000) while kill(0, $postmaster) && time < $deadline;
 });
+# A history costs the short cuts that calls take to the table where nobody else's
+# trigger is on it, so it comes last.
+watch_executions($node, 'postgres');
+$watched = 1;
 crash_under_load('kill -9 of a client process', sub {
 	my $victim = $node->safe_psql('postgres', q{
 		SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND query LIKE '%update_job_executions%' AND pid <> pg_backend_pid()});

@@ -1,0 +1,4 @@
+-- A device takes its next execution; every device once a run.
+\set n :n + 1
+\set device 100000000000 + 1 + permute((:n - 1) * :clients + :client_id, :devices, :seed)
+SELECT * FROM start_next_pending_job_execution('tenant-0001', :device);

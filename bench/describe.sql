@@ -1,0 +1,1 @@
+SELECT * FROM describe_job('tenant-0001', :job);

@@ -1,0 +1,2 @@
+-- The job as the host's service shows it: three counts.
+SELECT j.*, (SELECT COUNT(*) FROM job_executions e WHERE e.tenant_id = j.tenant_id AND e.job_id = j.job_id) AS total, (SELECT COUNT(*) FROM job_executions e WHERE e.tenant_id = j.tenant_id AND e.job_id = j.job_id AND e.status = 'SUCCEEDED') AS succeeded, (SELECT COUNT(*) FROM job_executions e WHERE e.tenant_id = j.tenant_id AND e.job_id = j.job_id AND e.status IN ('FAILED', 'TIMED_OUT', 'REJECTED')) AS failed FROM jobs j WHERE j.tenant_id = 'tenant-0001' AND j.job_id = :job;

@@ -1,0 +1,1 @@
+SELECT * FROM list_jobs('tenant-0001', page_size => 50);

@@ -1,0 +1,322 @@
+/*
+ * query.c
+ *		Run the statements of statements.c: the only caller of SPI for the tables.
+ *
+ * A statement is prepared at its first use in a session and kept.  It runs as the
+ * current user, so table privileges and row security decide what it sees, and the
+ * server re-plans it when the role changes.
+ */
+#include "postgres.h"
+
+#include "query.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "state.h"
+#include "store.h"
+
+static SPIPlanPtr plans[IJ_STATEMENTS];
+
+/* the text each plan was made from, in TopMemoryContext */
+static char *texts[IJ_STATEMENTS];
+
+/* ------------------------------------------------------------------------
+ * Machinery
+ * ------------------------------------------------------------------------
+ */
+
+void
+ij_arg(IjArgs *args, Datum value, bool isnull)
+{
+	Assert(args->count < IJ_MAX_ARGS);
+	args->values[args->count] = value;
+	args->nulls[args->count++] = isnull ? 'n' : ' ';
+}
+
+void
+ij_arg_text(IjArgs *args, const text *value)
+{
+	ij_arg(args, PointerGetDatum(value), value == NULL);
+}
+
+void
+ij_arg_jsonb(IjArgs *args, const Jsonb *value)
+{
+	ij_arg(args, PointerGetDatum(value), value == NULL);
+}
+
+void
+ij_arg_word(IjArgs *args, const char *word)
+{
+	ij_arg(args, CStringGetTextDatum(word), false);
+}
+
+void
+ij_arg_limit(IjArgs *args, int64 limit)
+{
+	ij_arg(args, Int64GetDatum(limit), false);
+}
+
+void
+ij_arg_timestamp(IjArgs *args, bool present, TimestampTz value)
+{
+	ij_arg(args, TimestampTzGetDatum(value), !present);
+}
+
+/* where a walk over keys starts; NULL: at the first */
+void
+ij_arg_from(IjArgs *args, const text *from)
+{
+	if (from != NULL)
+		ij_arg_text(args, from);
+	else
+		ij_arg_word(args, "");
+}
+
+void
+ij_arg_texts(IjArgs *args, const Datum *texts, int count)
+{
+	ij_arg(args, PointerGetDatum(construct_array((Datum *) texts, count, TEXTOID, -1, false, TYPALIGN_INT)), false);
+}
+
+/* a set of statuses, as the text[] that "status = ANY" wants */
+void
+ij_arg_statuses(IjArgs *args, int statuses)
+{
+	Datum		words[IJ_EXEC_STATUSES];
+	int			count = 0;
+
+	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
+	{
+		if (statuses & IJ_STATUS_BIT(i))
+			words[count++] = CStringGetTextDatum(ij_exec_status_name((IjExecStatus) i));
+	}
+	ij_arg(args, PointerGetDatum(construct_array(words, count, TEXTOID, -1, false, TYPALIGN_INT)), false);
+}
+
+static bool
+is_name(const char *start, int len, const char *name)
+{
+	return (int) strlen(name) == len && strncmp(start, name, len) == 0;
+}
+
+/* Put the names into a statement's text. */
+static char *
+expand(const char *text, Oid registry)
+{
+	StringInfoData buf;
+	const char *schema = ij_catalog_schema();
+
+	initStringInfo(&buf);
+	while (*text)
+	{
+		const char *open = strchr(text, '{');
+		const char *close = open ? strchr(open, '}') : NULL;
+		int			len;
+
+		if (close == NULL)
+		{
+			appendStringInfoString(&buf, text);
+			break;
+		}
+		appendBinaryStringInfo(&buf, text, open - text);
+		open++;
+		len = close - open;
+		if (is_name(open, len, "jobs"))
+			appendStringInfo(&buf, "%s.jobs", schema);
+		else if (is_name(open, len, "executions"))
+			appendStringInfo(&buf, "%s.job_executions", schema);
+		else if (is_name(open, len, "fleet"))
+			appendStringInfo(&buf, "%s.iot_jobs_fleet", schema);
+		else if (is_name(open, len, "registry"))
+			appendStringInfoString(&buf,
+								   quote_qualified_identifier(get_namespace_name(get_rel_namespace(registry)),
+															  get_rel_name(registry)));
+		else
+			appendStringInfo(&buf, "OPERATOR(pg_catalog.%.*s)", len, open);
+		text = close + 1;
+	}
+	return buf.data;
+}
+
+/*
+ * The kept plan of a statement.  Its text is made anew each time: it changes when
+ * the schema is renamed or another registry is chosen, and is short.
+ */
+SPIPlanPtr
+ij_query_plan(IjStatement id, Oid registry)
+{
+	char	   *text = expand(ij_statements[id].text, registry);
+
+	if (plans[id] != NULL && strcmp(texts[id], text) == 0)
+	{
+		pfree(text);
+		return plans[id];
+	}
+	if (plans[id] != NULL)
+	{
+		SPI_freeplan(plans[id]);
+		plans[id] = NULL;
+		pfree(texts[id]);
+	}
+	texts[id] = MemoryContextStrdup(TopMemoryContext, text);
+	plans[id] = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
+	if (plans[id] == NULL)
+		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plans[id]) != 0)
+		elog(ERROR, "could not keep plan");
+	return plans[id];
+}
+
+/*
+ * Let the planner walk an index in key order and not sort, hash or read a whole
+ * job for a batch of it: the statistics of a table whose rows change state all the
+ * time are often wrong, and a sort of the rest of a job for each batch makes the
+ * whole quadratic.  Undone at the end of the nest level, or by an abort.
+ */
+static int
+begin_in_order(void)
+{
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort"};
+	int			nest_level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	return nest_level;
+}
+
+/*
+ * Run a statement.  Without snapshot it sees what is committed now, and our own
+ * changes; read_only asks for the caller's snapshot instead.
+ */
+uint64
+ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapshot snapshot)
+{
+	SPIPlanPtr	plan = ij_query_plan(id, registry);
+	int			nest_level = 0;
+	int			code;
+
+	Assert(args->count == ij_statements[id].nargs);
+	if (ij_statements[id].in_order)
+		nest_level = begin_in_order();
+	code = SPI_execute_snapshot(plan, args->values, args->nulls, snapshot, InvalidSnapshot,
+								read_only, true, 0);
+	if (nest_level > 0)
+		AtEOXact_GUC(true, nest_level);
+	if (code < 0)
+		elog(ERROR, "could not run statement: %s", SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+uint64
+ij_query_execute(IjStatement id, IjArgs *args)
+{
+	return ij_query_run(id, InvalidOid, args, false, InvalidSnapshot);
+}
+
+void
+ij_query_begin(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+}
+
+void
+ij_query_end(void)
+{
+	SPI_finish();
+}
+
+text *
+ij_query_text(int row, int number)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(IJ_QUERY_ROW(row), number, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/* Read the rows of the last result into a List of structs of this size. */
+List *
+ij_query_read_rows(MemoryContext caller, size_t size, IjRowReader reader)
+{
+	List	   *result = NIL;
+	MemoryContext old = MemoryContextSwitchTo(caller);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		void	   *item = palloc0(size);
+
+		reader(IJ_QUERY_ROW(i), item);
+		result = lappend(result, item);
+	}
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/* Read the first row, if there is one, in the caller's context. */
+static bool
+read_one(MemoryContext caller, IjRowReader reader, void *result)
+{
+	MemoryContext old;
+
+	if (SPI_processed == 0)
+		return false;
+	old = MemoryContextSwitchTo(caller);
+	reader(IJ_QUERY_ROW(0), result);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/* Run a statement that yields at most one row of interest. */
+bool
+ij_query_fetch_one(IjStatement id, IjArgs *args, bool stable, IjRowReader reader, void *result)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		found;
+
+	ij_query_begin();
+	ij_query_run(id, InvalidOid, args, stable, InvalidSnapshot);
+	found = read_one(caller, reader, result);
+	ij_query_end();
+	return found;
+}
+
+List *
+ij_query_fetch_all(IjStatement id, IjArgs *args, bool stable, size_t size, IjRowReader reader)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *result;
+
+	ij_query_begin();
+	ij_query_run(id, InvalidOid, args, stable, InvalidSnapshot);
+	result = ij_query_read_rows(caller, size, reader);
+	ij_query_end();
+	return result;
+}
+
+/*
+ * The guards must not miss what was committed after the caller's snapshot, so they
+ * look with the latest one, as foreign key checks do.
+ */
+uint64
+ij_query_execute_latest(IjStatement id, IjArgs *args)
+{
+	uint64		result;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	result = ij_query_run(id, InvalidOid, args, false, GetActiveSnapshot());
+	PopActiveSnapshot();
+	return result;
+}

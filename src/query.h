@@ -1,0 +1,61 @@
+/*
+ * query.h
+ *		Run the statements of statements.h.
+ */
+#ifndef IJ_QUERY_H
+#define IJ_QUERY_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/snapshot.h"
+
+#include "statements.h"
+
+/* arguments of one call */
+typedef struct IjArgs
+{
+	int			count;
+	Datum		values[IJ_MAX_ARGS];
+	char		nulls[IJ_MAX_ARGS];
+} IjArgs;
+
+/* add an argument; a NULL pointer is a null */
+extern void ij_arg(IjArgs *args, Datum value, bool isnull);
+extern void ij_arg_text(IjArgs *args, const text *value);
+extern void ij_arg_jsonb(IjArgs *args, const Jsonb *value);
+extern void ij_arg_word(IjArgs *args, const char *word);
+extern void ij_arg_limit(IjArgs *args, int64 limit);
+extern void ij_arg_timestamp(IjArgs *args, bool present, TimestampTz value);
+extern void ij_arg_from(IjArgs *args, const text *from);
+extern void ij_arg_texts(IjArgs *args, const Datum *texts, int count);
+extern void ij_arg_statuses(IjArgs *args, int statuses);
+
+/*
+ * Between begin and end statements may be run; the rows of the last one are there
+ * until the next.
+ */
+extern void ij_query_begin(void);
+extern void ij_query_end(void);
+extern SPIPlanPtr ij_query_plan(IjStatement id, Oid registry);
+extern uint64 ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapshot snapshot);
+extern uint64 ij_query_execute(IjStatement id, IjArgs *args);
+extern uint64 ij_query_execute_latest(IjStatement id, IjArgs *args);
+extern text *ij_query_text(int row, int number);
+
+/* row i of the last result */
+#define IJ_QUERY_ROW(i)	SPI_tuptable->vals[i], SPI_tuptable->tupdesc
+
+/* read a row into a struct, in the current memory context */
+typedef void (*IjRowReader) (HeapTuple tuple, TupleDesc desc, void *result);
+
+/* the rows of the last result, as structs of this size in that memory context */
+extern List *ij_query_read_rows(MemoryContext caller, size_t size, IjRowReader reader);
+
+/* begin, run, read the first row or all rows in the caller's memory context, and end */
+extern bool ij_query_fetch_one(IjStatement id, IjArgs *args, bool stable, IjRowReader reader, void *result);
+extern List *ij_query_fetch_all(IjStatement id, IjArgs *args, bool stable, size_t size, IjRowReader reader);
+
+#endif							/* IJ_QUERY_H */

@@ -1,0 +1,172 @@
+# Everybody does everything at once, and nobody dies of it: no deadlock, no internal
+# error, every execution claimed once, every invariant held; then the work ends, and
+# every job completes by itself.
+#
+# Twice: on plain tables, where the calls take short cuts to the rows, and on tables
+# with a trigger of somebody else's, where they must not.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Test::More;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+use IotJobsData;
+
+my $seconds = $ENV{IOT_JOBS_LOAD_SECONDS} // 10;
+my $clients = 8;
+
+my $node = data_server('load', conf => q{
+shared_preload_libraries = 'iot_jobs'
+max_connections = 50
+deadlock_timeout = 100ms
+iot_jobs.sweep_batch_rows = 50
+iot_jobs.heal_interval = 1
+});
+$node->start;
+
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION iot_jobs;
+	CREATE EXTENSION amcheck;
+	CREATE SEQUENCE job_number;
+	CREATE SEQUENCE extra_device;
+	CREATE TABLE claimed (tenant_id text, job_id text, device_id text);
+	INSERT INTO tenants (tenant_id) VALUES ('t1'), ('t2');
+	INSERT INTO devices (tenant_id, device_id) SELECT t, 'd' || i FROM unnest('{t1,t2}'::text[]) t, generate_series(1, 30) i;
+	INSERT INTO device_groups (tenant_id, group_id) VALUES ('t1', 'g'), ('t2', 'g');
+	INSERT INTO device_group_members (tenant_id, group_id, device_id)
+		SELECT t, 'g', 'd' || i FROM unnest('{t1,t2}'::text[]) t, generate_series(1, 9) i;
+
+	-- what a caller may be told; anything else ends the client, and fails the test
+	CREATE FUNCTION attempt(call text) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		EXECUTE call;
+	EXCEPTION WHEN SQLSTATE 'IJ001' OR SQLSTATE 'IJ002' OR SQLSTATE 'IJ003' OR foreign_key_violation THEN
+	END $$;
+	CREATE FUNCTION any_job(tenant text, wanted text DEFAULT '%') RETURNS text LANGUAGE sql VOLATILE AS $$
+		SELECT COALESCE((
+			SELECT job_id FROM jobs WHERE tenant_id = tenant AND status LIKE wanted
+			ORDER BY job_id DESC OFFSET (random() * 6)::int LIMIT 1), 'there is none')
+	$$;
+});
+
+# One file for each thing that people do, and how often.  Every statement is its own
+# transaction but where several in one are the point.
+my $any = '\set t random(1, 2)' . "\n" . '\set d random(1, 30)' . "\n";
+my %does = (
+	'create@6' => q{SELECT create_job('t:t', 'x', '{"n": 1}', target_group_id => 'g', job_id => 'j' || lpad(nextval('job_number')::text, 8, '0'), expires_in => '1 hour');},
+	'create_short@1' => q{SELECT create_job('t:t', 'x', target_group_id => 'g', job_id => 'j' || lpad(nextval('job_number')::text, 8, '0'), expires_in => '1 ms');},
+	'create_all@1' => q{SELECT create_job('t:t', 'x', target_all => true, job_id => 'j' || lpad(nextval('job_number')::text, 8, '0'));},
+	'claim@20' => q{
+		INSERT INTO claimed SELECT tenant_id, job_id, device_id FROM start_next_pending_job_execution('t:t', 'd:d', '{"by": "claim"}')
+		WHERE started_at = now();},
+	'claim_batch@8' => q{INSERT INTO claimed SELECT tenant_id, job_id, device_id FROM claim_job_executions('t:t', 10);},
+	'claim_devices@8' => q{INSERT INTO claimed SELECT tenant_id, job_id, device_id FROM claim_job_executions('t:t', 5, ARRAY['d:d', 'd1', 'd2', 'd3']);},
+	'report@20' => q{
+		SELECT attempt(format('SELECT update_job_execution(%L, %L, %L, %L, ''{"by": "report"}'')', 't:t', job_id, device_id,
+			(ARRAY['SUCCEEDED', 'FAILED', 'REJECTED', 'IN_PROGRESS'])[1 + (random() * 3)::int]))
+		FROM get_pending_job_executions('t:t', 'd:d', 1);},
+	'report_batch@12' => q{
+		SELECT count(*) FROM update_job_executions('t:t', (
+			SELECT jsonb_agg(jsonb_build_object('job_id', job_id, 'device_id', device_id, 'status', 'SUCCEEDED') ORDER BY random())
+			FROM (SELECT job_id, device_id FROM job_executions WHERE tenant_id = 't:t' AND status = 'IN_PROGRESS' LIMIT 20) e))
+		WHERE EXISTS (SELECT FROM job_executions WHERE tenant_id = 't:t' AND status = 'IN_PROGRESS');},
+	'cancel@2' => q{SELECT attempt(format('SELECT cancel_job(%L, %L, force => %L)', 't:t', any_job('t:t', 'IN_PROGRESS'), random() < 0.5));},
+	'cancel_by_hand@1' => q{SELECT attempt(format('UPDATE jobs SET status = ''CANCELED'' WHERE tenant_id = %L AND job_id = %L', 't:t', any_job('t:t', 'IN_PROGRESS')));},
+	'cancel_execution@3' => q{SELECT attempt(format('SELECT cancel_job_execution(%L, %L, %L, force => true)', 't:t', any_job('t:t'), 'd:d'));},
+	'delete@2' => q{SELECT attempt(format('SELECT delete_job(%L, %L, force => %L)', 't:t', any_job('t:t'), random() < 0.3));},
+	'delete_execution@2' => q{SELECT attempt(format('SELECT delete_job_execution(%L, %L, %L, force => true)', 't:t', any_job('t:t'), 'd:d'));},
+	'purge@1' => q{SELECT purge_jobs('t:t', '1 second');},
+	'update_job@2' => q{SELECT attempt(format('SELECT update_job(%L, %L, now() + interval ''1 hour'')', 't:t', any_job('t:t', 'IN_PROGRESS')));},
+	'list@4' => q{SELECT count(*) FROM list_jobs('t:t', page_size => 20); SELECT count(*) FROM list_job_executions_for_device('t:t', 'd:d');},
+	'sweep@1' => q{SELECT run_job_sweep(100);},
+	# the host's own way to take and to report, in one transaction and by hand
+	'by_hand@6' => q{
+		SELECT any_job('t:t', 'IN_PROGRESS') AS job \gset
+		BEGIN;
+		SELECT attempt(format('UPDATE job_executions SET status = ''IN_PROGRESS'', execution_number = execution_number + 1, started_at = now(), last_updated_at = now()
+			WHERE tenant_id = %L AND job_id = %L AND device_id = %L AND status = ''QUEUED''', 't:t', CAST(:job AS text), 'd:d'));
+		SELECT attempt(format('UPDATE job_executions SET status = ''FAILED'', execution_number = execution_number + 1
+			WHERE tenant_id = %L AND job_id = %L AND device_id = %L AND status = ''IN_PROGRESS''', 't:t', CAST(:job AS text), 'd:d'));
+		COMMIT;},
+	# a job first, its executions afterwards: a cancel may come in between
+	'create_by_hand@2' => q{
+		INSERT INTO jobs (job_id, tenant_id, document_type, target_group_id, expires_at)
+			VALUES ('j' || lpad(nextval('job_number')::text, 8, '0'), 't:t', 'x', 'g', now() + interval '1 hour');
+		BEGIN;
+		SELECT attempt(format('INSERT INTO job_executions (job_id, tenant_id, device_id)
+			SELECT %L, tenant_id, device_id FROM device_group_members WHERE tenant_id = %L AND group_id = ''g''
+			ORDER BY device_id ON CONFLICT DO NOTHING', 'j' || lpad(currval('job_number')::text, 8, '0'), 't:t'));
+		COMMIT;},
+	'add_by_hand@6' => q{
+		SELECT attempt(format('INSERT INTO job_executions (job_id, tenant_id, device_id)
+			SELECT %L, %L, ''x'' || nextval(''extra_device'') FROM generate_series(1, 3)', any_job('t:t', 'IN_PROGRESS'), 't:t'));});
+my %files = map {
+	my ($name, $weight) = split /\@/;
+
+	# pgbench takes a statement to its semicolon, and leaves the colon of ':t' alone in quotes
+	(my $text = $does{$_}) =~ s/'t:t'/('t' || :t)/g;
+	$text =~ s/'d:d'/('d' || :d)/g;
+	("$name\@$weight" => "$any$text\n");
+} keys %does;
+
+sub everybody
+{
+	my ($name, $watched) = @_;
+	my $log = -s $node->logfile;
+	my $jobs = $node->safe_psql('postgres', q{SELECT last_value FROM job_number});
+	my $deadlocks = $node->safe_psql('postgres', q{SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'});
+
+	$node->pgbench("--no-vacuum --client=$clients --jobs=2 --time=$seconds --protocol=prepared", 0,
+		[qr/number of failed transactions: 0 /], [qr/\A(?:pgbench[^\n]*(?:progress|starting)[^\n]*\n)*\z/],
+		"$name: $clients clients do everything for $seconds seconds",
+		{ map { ("$name-$_" => $files{$_}) } keys %files });
+
+	# --- what it left ---
+	cmp_ok($node->safe_psql('postgres', q{SELECT last_value FROM job_number}), '>', $jobs + 20, "$name: jobs were made");
+	cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM claimed}), '>', 200, "$name: and executions claimed");
+	if ($watched)
+	{
+		my $done = $node->safe_psql('postgres', q{
+			SELECT count(*) FILTER (WHERE old_status = 'QUEUED' AND new_status = 'IN_PROGRESS'),
+				count(*) FILTER (WHERE new_status IN ('SUCCEEDED', 'FAILED')), count(*) FILTER (WHERE new_status = 'REJECTED'),
+				count(*) FILTER (WHERE new_status = 'TIMED_OUT')
+			FROM execution_history});
+
+		note("executions claimed, reported, rejected, timed out: $done");
+		unlike($done, qr/\b0\b/, "$name: and every end was come to");
+		is(broken_history($node, 'postgres'), '', "$name: no step that is none, no number used twice, nothing claimed twice");
+	}
+	is( $node->safe_psql('postgres', q{SELECT c::text FROM claimed c GROUP BY c HAVING count(*) > 1 LIMIT 10}),
+		'', "$name: nobody was given what another had been given");
+	is(complaints_in_log($node, $log), '', "$name: no deadlock, no internal error, no complaint of a worker in the log");
+	is($node->safe_psql('postgres', q{SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'}), $deadlocks, "$name: no deadlock is counted");
+	is(broken_invariants($node, 'postgres'), '', "$name: every invariant holds");
+
+	# --- the devices finish what there is, each job ends, and nobody says so ---
+	$node->safe_psql('postgres', q{
+		UPDATE job_executions SET status = 'IN_PROGRESS' WHERE status = 'QUEUED' AND (tenant_id, job_id) IN (SELECT tenant_id, job_id FROM jobs WHERE status = 'IN_PROGRESS');
+		UPDATE job_executions SET status = 'SUCCEEDED' WHERE status = 'IN_PROGRESS';
+	});
+	eventually($node, 30, 'postgres', q{
+			SELECT NOT EXISTS (SELECT FROM jobs j WHERE status = 'DELETION_IN_PROGRESS' OR status = 'IN_PROGRESS'
+				AND EXISTS (SELECT FROM job_executions e WHERE e.tenant_id = j.tenant_id AND e.job_id = j.job_id))},
+		"$name: every job with an execution completes, every deletion ends, by themselves");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM job_executions WHERE status IN ('QUEUED', 'IN_PROGRESS')}), '0', "$name: nothing is open");
+	is(broken_invariants($node, 'postgres'), '', "$name: and every invariant holds");
+	$node->command_ok([ 'pg_amcheck', '--heapallindexed', '-t', 'jobs', '-t', 'job_executions', 'postgres' ], "$name: tables and indexes agree");
+	is(complaints_in_log($node, $log), '', "$name: and nobody complained to the end");
+	return;
+}
+
+everybody('plain', 0);
+watch_executions($node, 'postgres');
+everybody('watched', 1);
+
+$node->stop;
+done_testing();
