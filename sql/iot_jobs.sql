@@ -414,6 +414,7 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 DO $install$
 DECLARE
     mode        constant text := lower(COALESCE(current_setting('iot_jobs.create_tables', true), 'auto'));
+    here        constant text := '@extschema@';
     had         text[];
     rel         text;
     want        record;
@@ -497,12 +498,12 @@ BEGIN
         END IF;
         FOREACH rel IN ARRAY '{tenants,devices,device_groups,device_group_members}'::text[] LOOP
             CONTINUE WHEN rel = ANY (had);
-            EXECUTE format('ALTER TABLE @extschema@.%I ENABLE ROW LEVEL SECURITY', rel);
+            EXECUTE format('ALTER TABLE %s.%I ENABLE ROW LEVEL SECURITY', here, rel);
             EXECUTE format(
-                'CREATE POLICY %I ON @extschema@.%I '
+                'CREATE POLICY %I ON %s.%I '
                 'USING (tenant_id = current_setting(''app.tenant_id'', true)) '
                 'WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))',
-                rel || '_tenant_isolation', rel);
+                rel || '_tenant_isolation', here, rel);
         END LOOP;
     END IF;
 
@@ -665,7 +666,7 @@ BEGIN
                 DETAIL = difference,
                 HINT = 'Alter the table to the definition of the migration, or create the extension in another schema.';
         END IF;
-        EXECUTE format('ALTER TABLE @extschema@.%I ADD CONSTRAINT %I %s', want.tab, want.con, want.def);
+        EXECUTE format('ALTER TABLE %s.%I ADD CONSTRAINT %I %s', here, want.tab, want.con, want.def);
     END LOOP;
 
     -- Indexes, by their own statements.
@@ -681,8 +682,8 @@ BEGIN
           FROM pg_class c
          WHERE c.relnamespace = '@extschema@'::regnamespace
            AND c.relname::text = want.idx
-           AND strpos(COALESCE(pg_get_indexdef(c.oid), ''),
-                   format('.%I %s', want.tab, want.def)) = 0;
+           AND replace(COALESCE(pg_get_indexdef(c.oid), ''), ' ON ONLY ', ' ON ') <>
+               format('CREATE INDEX %I ON %s.%I %s', want.idx, here, want.tab, want.def);
         IF difference IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
                 MESSAGE = 'a table that is already there contradicts migration 077',
@@ -690,13 +691,13 @@ BEGIN
                 HINT = format('The migration has it %s; drop or rename it.', want.def);
         END IF;
         IF want.idx <> ALL (had) THEN
-            EXECUTE format('CREATE INDEX %I ON @extschema@.%I %s', want.idx, want.tab, want.def);
+            EXECUTE format('CREATE INDEX %I ON %s.%I %s', want.idx, here, want.tab, want.def);
         END IF;
     END LOOP;
 
     -- Row security.  Other policies, permissive or restrictive, are the operator's affair.
     FOREACH rel IN ARRAY '{jobs,job_executions}'::text[] LOOP
-        EXECUTE format('ALTER TABLE @extschema@.%I ENABLE ROW LEVEL SECURITY', rel);
+        EXECUTE format('ALTER TABLE %s.%I ENABLE ROW LEVEL SECURITY', here, rel);
         SELECT format('Policy "%s" of table "%s" is USING %s WITH CHECK %s.', p.polname, rel,
                    COALESCE(pg_get_expr(p.polqual, p.polrelid), 'none'), COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), 'none')),
                (p.polcmd, p.polpermissive, p.polroles, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
@@ -714,10 +715,10 @@ BEGIN
                 HINT = 'Give the policy the expressions of the migration; to be stricter, add a restrictive policy beside it.';
         ELSIF NOT FOUND THEN
             EXECUTE format(
-                'CREATE POLICY %I ON @extschema@.%I '
+                'CREATE POLICY %I ON %s.%I '
                 'USING (tenant_id = current_setting(''app.tenant_id'', true)) '
                 'WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))',
-                rel || '_tenant_isolation', rel);
+                rel || '_tenant_isolation', here, rel);
         END IF;
     END LOOP;
     -- ---- end of migration 077 ----------------------------------
@@ -739,25 +740,14 @@ BEGIN
         FOR EACH ROW EXECUTE FUNCTION @extschema@.iot_jobs_guard_execution();
     ALTER TRIGGER iot_jobs_guard ON @extschema@.job_executions DEPENDS ON EXTENSION iot_jobs;
 
-    -- Without the guards a fan-out could race a cancel and leave QUEUED executions in a
-    -- CANCELED job, which no device would ever see again: end them as the cancel meant to.
-    IF 'jobs' = ANY (had) AND 'job_executions' = ANY (had) THEN
-        UPDATE @extschema@.job_executions e
-           SET status = 'REJECTED', status_details = '{"reason": "job_canceled"}'
-          FROM @extschema@.jobs j
-         WHERE j.tenant_id = e.tenant_id AND j.job_id = e.job_id
-           AND j.status = 'CANCELED' AND e.status = 'QUEUED';
-    END IF;
-
-    -- Which relations list the devices: one row, chosen here if the choice is plain.
+    -- Which relations list the devices: one row, chosen here if the choice is plain.  A
+    -- table that is there already keeps its row.
     IF 'iot_jobs_fleet' <> ALL (had) THEN
         CREATE TABLE @extschema@.iot_jobs_fleet (
             id            BOOLEAN  NOT NULL PRIMARY KEY DEFAULT true CHECK (id),
             devices       REGCLASS NOT NULL,
             group_members REGCLASS
         );
-    END IF;
-    IF NOT EXISTS (SELECT FROM @extschema@.iot_jobs_fleet) THEN
         INSERT INTO @extschema@.iot_jobs_fleet (devices, group_members)
         SELECT d.oid, (
                    SELECT g.oid FROM pg_class g
@@ -778,17 +768,29 @@ BEGIN
                      AND a.atttypid = ANY ('{text,varchar}'::regtype[]))
          ORDER BY n.rank
          LIMIT 1;
+        GRANT SELECT ON @extschema@.iot_jobs_fleet TO PUBLIC;
     END IF;
-    GRANT SELECT ON @extschema@.iot_jobs_fleet TO PUBLIC;
 
     -- Code belongs to the extension, data belongs to the database.
     FOREACH rel IN ARRAY '{tenants,devices,device_groups,device_group_members,jobs,job_executions,iot_jobs_fleet}'::text[] LOOP
         CONTINUE WHEN rel = ANY (had)
-            OR to_regclass(format('@extschema@.%I', rel)) IS NULL;
-        EXECUTE format('ALTER EXTENSION iot_jobs DROP TABLE @extschema@.%I', rel);
+            OR to_regclass(format('%s.%I', here, rel)) IS NULL;
+        EXECUTE format('ALTER EXTENSION iot_jobs DROP TABLE %s.%I', here, rel);
     END LOOP;
 END
 $install$;
+
+-- Without the guards a fan-out could race a cancel and leave QUEUED executions in a
+-- CANCELED job, which no device would ever see again: end them as the cancel meant
+-- to.  A table that was there before may carry its owner's triggers, so no statement
+-- of this script writes to one; the function does, as that owner and restricted.
+CREATE FUNCTION @extschema@.iot_jobs_end_orphans() RETURNS void
+AS 'MODULE_PATHNAME', 'iot_jobs_end_orphans' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.iot_jobs_end_orphans IS 'for the install script only';
+SELECT @extschema@.iot_jobs_end_orphans()
+WHERE pg_catalog.to_regclass('@extschema@.jobs') IS NOT NULL
+  AND pg_catalog.to_regclass('@extschema@.job_executions') IS NOT NULL;
+DROP FUNCTION @extschema@.iot_jobs_end_orphans();
 
 -- An adopted table may hold jobs that are due or done.
 SELECT @extschema@.wake_job_worker();

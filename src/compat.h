@@ -28,6 +28,11 @@
 #define IJ_MODULE_MAGIC(module_name, module_version)	PG_MODULE_MAGIC
 #endif
 
+/* 18: the attribute stands before the declaration */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 17: an extension may name its own wait events; before, all share one name */
 #if PG_VERSION_NUM >= 170000
 #define ij_wait_event_new(event_name)	WaitEventExtensionNew(event_name)

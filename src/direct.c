@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -35,13 +36,16 @@
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "catalog.h"
 #include "compat.h"
+#include "errors.h"
 #include "rows.h"
 
 struct IjDirect
@@ -66,11 +70,16 @@ struct IjDirect
 
 /* The defaults of an INSERT, once for all rows; false if they differ from row to row. */
 static bool
-evaluate_defaults(Relation rel, EState *estate, TupleTableSlot *slot)
+evaluate_defaults(IjDirect *direct)
 {
+	Relation	rel = direct->rel;
+	EState	   *estate = direct->estate;
+	TupleTableSlot *slot = direct->changed;
 	TupleDesc	desc = RelationGetDescr(rel);
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+	bool		same_for_all = true;
 
-	for (int i = 0; i < desc->natts; i++)
+	for (int i = 0; i < desc->natts && same_for_all; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Expr	   *expr = NULL;
@@ -79,51 +88,57 @@ evaluate_defaults(Relation rel, EState *estate, TupleTableSlot *slot)
 		slot->tts_isnull[i] = true;
 		if (att->attisdropped)
 			continue;
-		if (att->attgenerated != '\0' || att->attidentity != '\0')
-			return false;
-		expr = (Expr *) build_column_default(rel, i + 1);
-		if (expr != NULL)
-		{
-			if (contain_volatile_functions((Node *) expr))
-				return false;
+		if (att->attgenerated == '\0' && att->attidentity == '\0')
+			expr = (Expr *) build_column_default(rel, i + 1);
+
+		/* a null of a domain has to be checked against it */
+		if (att->attgenerated != '\0' || att->attidentity != '\0' ||
+			(expr == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN) ||
+			(expr != NULL && contain_volatile_functions((Node *) expr)))
+			same_for_all = false;
+		else if (expr != NULL)
 			slot->tts_values[i] = ExecEvalExpr(ExecPrepareExpr(expr, estate),
 											   GetPerTupleExprContext(estate), &slot->tts_isnull[i]);
-		}
 	}
-	return true;
+	MemoryContextSwitchTo(old);
+	return same_for_all;
 }
 
+/* All of it lives in the executor state's context and goes with it. */
 static IjDirect *
 make_direct(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectUse use)
 {
 	static const int updated[] = {IJ_E_STATUS, IJ_E_STATUS_DETAILS, IJ_E_EXECUTION_NUMBER, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT};
+	EState	   *estate = CreateExecutorState();
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 	IjDirect   *direct = palloc0(sizeof(IjDirect));
-	Bitmapset  *updated_columns = NULL;
 
 	direct->tenant_id = tenant_id;
 	direct->rel = rel;
 	direct->shape = shape;
 	direct->now = GetCurrentTransactionStartTimestamp();
-	direct->estate = CreateExecutorState();
-	direct->found = table_slot_create(rel, &direct->estate->es_tupleTable);
-	if (use == IJ_DIRECT_READ)
-		return direct;
-
-	if (use != IJ_DIRECT_DELETE && use != IJ_DIRECT_INSERT)
+	direct->estate = estate;
+	direct->found = table_slot_create(rel, &estate->es_tupleTable);
+	if (use != IJ_DIRECT_READ)
 	{
-		for (int i = 0; i < lengthof(updated); i++)
-			updated_columns = bms_add_member(updated_columns,
-											 shape->columns[updated[i]] - FirstLowInvalidHeapAttributeNumber);
+		Bitmapset  *updated_columns = NULL;
+
+		if (use != IJ_DIRECT_DELETE && use != IJ_DIRECT_INSERT)
+		{
+			for (int i = 0; i < lengthof(updated); i++)
+				updated_columns = bms_add_member(updated_columns,
+												 shape->columns[updated[i]] - FirstLowInvalidHeapAttributeNumber);
+		}
+		ij_exec_init_range_table(estate, rel, RowExclusiveLock, updated_columns);
+		direct->result_rel = makeNode(ResultRelInfo);
+		InitResultRelInfo(direct->result_rel, rel, 1, NULL, 0);
+		/* where AFTER triggers look for it */
+		estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, direct->result_rel);
+		ExecOpenIndices(direct->result_rel, false);
+		EvalPlanQualInit(&direct->epq, estate, NULL, NIL, -1, NIL);
+		direct->changed = ExecInitExtraTupleSlot(estate, RelationGetDescr(rel), &TTSOpsVirtual);
 	}
-	ij_exec_init_range_table(direct->estate, rel, RowExclusiveLock, updated_columns);
-	direct->result_rel = makeNode(ResultRelInfo);
-	InitResultRelInfo(direct->result_rel, rel, 1, NULL, 0);
-	/* where AFTER triggers look for it */
-	direct->estate->es_opened_result_relations =
-		lappend(direct->estate->es_opened_result_relations, direct->result_rel);
-	ExecOpenIndices(direct->result_rel, false);
-	EvalPlanQualInit(&direct->epq, direct->estate, NULL, NIL, -1, NIL);
-	direct->changed = ExecInitExtraTupleSlot(direct->estate, RelationGetDescr(rel), &TTSOpsVirtual);
+	MemoryContextSwitchTo(old);
 	return direct;
 }
 
@@ -170,7 +185,7 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	direct = make_direct(rel, shape, tenant_id, use);
 	direct->jobs = jobs;
 	direct->jobs_shape = jobs_shape;
-	if (use == IJ_DIRECT_INSERT && !evaluate_defaults(rel, direct->estate, direct->changed))
+	if (use == IJ_DIRECT_INSERT && !evaluate_defaults(direct))
 	{
 		ij_direct_close(direct);
 		return NULL;
@@ -188,32 +203,36 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 void
 ij_direct_close(IjDirect *direct)
 {
-	bool		began = (direct->estate->es_snapshot != NULL);
+	EState	   *estate = direct->estate;
+	Relation	rel = direct->rel;
+	Relation	jobs = direct->jobs;
+	bool		began = (estate->es_snapshot != NULL);
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 
 	if (direct->bulk != NULL)
 	{
 		FreeBulkInsertState(direct->bulk);
-		table_finish_bulk_insert(direct->rel, 0);
+		table_finish_bulk_insert(rel, 0);
 	}
 	if (began)
-		AfterTriggerEndQuery(direct->estate);
+		AfterTriggerEndQuery(estate);
 	if (direct->result_rel != NULL)
 	{
 		EvalPlanQualEnd(&direct->epq);
 		/* our indexes, and what the triggers may have opened */
-		ExecCloseResultRelations(direct->estate);
+		ExecCloseResultRelations(estate);
 	}
 	for (int i = 0; i < direct->batch_size; i++)
 		ExecDropSingleTupleTableSlot(direct->batch[i]);
-	ExecResetTupleTable(direct->estate->es_tupleTable, false);
-	FreeExecutorState(direct->estate);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	MemoryContextSwitchTo(old);
+	FreeExecutorState(estate);
 	PopActiveSnapshot();
-	if (direct->jobs != NULL)
-		table_close(direct->jobs, NoLock);
-	table_close(direct->rel, NoLock);
+	if (jobs != NULL)
+		table_close(jobs, NoLock);
+	table_close(rel, NoLock);
 	if (began)
 		CommandCounterIncrement();
-	pfree(direct);
 }
 
 /* ------------------------------------------------------------------------
@@ -416,9 +435,9 @@ set_value(IjDirect *direct, int column, Datum value)
 
 /*
  * Put the next version of the locked row in its place; what was stored is in
- * "changed" then.  False if a BEFORE trigger of the operator suppressed it.
+ * "changed" then.
  */
-static bool
+static void
 update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
 {
 	TupleTableSlot *found = direct->found;
@@ -440,16 +459,17 @@ update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
 	set_value(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(to)));
 	if (status_details != NULL)
 		set_value(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(status_details));
-	set_value(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(number_of(direct, found) + 1));
+	set_value(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(ij_next_execution_number(number_of(direct, found))));
 	if (ij_exec_is_started(to) && !timestamp_of(found, direct->shape->columns[IJ_E_STARTED_AT], &started))
 		set_value(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
 	set_value(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
 	ExecStoreVirtualTuple(changed);
 	MemoryContextSwitchTo(old);
 
-	/* the table access method notes the new version's place */
 	ExecSimpleRelationUpdate(direct->result_rel, direct->estate, &direct->epq, found, changed);
-	return ItemPointerIsValid(&changed->tts_tid);
+
+	/* the guard, the only BEFORE trigger there is, suppresses no row */
+	Assert(ItemPointerIsValid(&changed->tts_tid));
 }
 
 /* ------------------------------------------------------------------------
@@ -503,10 +523,12 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 	walk_job(direct, &walk, change->job_id, change->device_id, false);
 	done = next_of_walk(&walk, direct->found) && meets(direct, change) &&
 		lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_WAIT) &&
-		is_execution(direct, change->job_id, change->device_id) && meets(direct, change) &&
-		update_found(direct, change->to, change->status_details);
+		is_execution(direct, change->job_id, change->device_id) && meets(direct, change);
 	if (done)
+	{
+		update_found(direct, change->to, change->status_details);
 		read_execution(direct, direct->changed, execution);
+	}
 	end_walk(&walk);
 	return done;
 }
@@ -525,9 +547,9 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 		if ((statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0 ||
 			!lock_found(direct, LockTupleNoKeyExclusive, lock) ||
 			!is_execution(direct, job_id, NULL) ||
-			(statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0 ||
-			!update_found(direct, to, status_details))
+			(statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0)
 			continue;
+		update_found(direct, to, status_details);
 		if (++count == limit)
 			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
@@ -561,66 +583,123 @@ ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *fr
 typedef struct Candidate
 {
 	ItemPointerData tid;
+	IjExecStatus status;
 	TimestampTz queued_at;
 	text	   *job_id;
-	IjExecStatus status;
 } Candidate;
 
-static int
-compare_candidates(const void *a, const void *b)
-{
-	const Candidate *left = a;
-	const Candidate *right = b;
-	int			left_len;
-	int			right_len;
-	int			result;
+/*
+ * The open executions of one device, in the order in which it is to have them; only
+ * the next few at a time, so that a device with a long queue costs no memory.
+ */
+#define CANDIDATES	16
 
-	/* IN_PROGRESS before QUEUED, then by age */
+typedef struct Queue
+{
+	const text *device_id;
+	int			statuses;
+	Candidate	candidates[CANDIDATES];
+	int			count;
+	int			next;
+	bool		more;			/* than these */
+} Queue;
+
+static int
+compare_candidates(const IjDirect *direct, const Candidate *left, const Candidate *right)
+{
+	/* IN_PROGRESS before QUEUED, then by age, then as SQL would order job_id */
 	if (left->status != right->status)
 		return left->status == IJ_EXEC_IN_PROGRESS ? -1 : 1;
 	if (left->queued_at != right->queued_at)
 		return left->queued_at < right->queued_at ? -1 : 1;
-	left_len = VARSIZE_ANY_EXHDR(left->job_id);
-	right_len = VARSIZE_ANY_EXHDR(right->job_id);
-	result = memcmp(VARDATA_ANY(left->job_id), VARDATA_ANY(right->job_id), Min(left_len, right_len));
-	return result != 0 ? result : left_len - right_len;
+	return varstr_cmp(VARDATA_ANY(left->job_id), VARSIZE_ANY_EXHDR(left->job_id),
+					  VARDATA_ANY(right->job_id), VARSIZE_ANY_EXHDR(right->job_id),
+					  TupleDescAttr(RelationGetDescr(direct->rel),
+									direct->shape->columns[IJ_E_JOB_ID] - 1)->attcollation);
 }
 
-/* The open executions of a device, in the order in which it is to have them. */
-static Candidate *
-candidates_of(IjDirect *direct, const text *device_id, int statuses, int *count)
+/* Read the first candidates after this one; NULL: the very first. */
+static void
+fill_queue(IjDirect *direct, Queue *queue, const Candidate *after)
 {
 	Relation	index = index_open(direct->shape->by_device, AccessShareLock);
+	Candidate	last = {0};
 	ScanKeyData keys[2];
 	Walk		walk;
-	Candidate  *result = palloc(8 * sizeof(Candidate));
-	int			room = 8;
 
-	*count = 0;
+	if (after != NULL)
+		last = *after;
+	queue->count = 0;
+	queue->next = 0;
+	queue->more = false;
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
-	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, device_id);
+	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, queue->device_id);
 	begin_walk(&walk, direct->rel, index, keys, 2);
 	while (next_of_walk(&walk, direct->found))
 	{
-		Candidate  *candidate;
-		IjExecStatus status = status_of(direct, direct->found);
+		Candidate	candidate;
+		int			place;
 
-		if ((statuses & IJ_STATUS_BIT(status)) == 0)
+		candidate.status = status_of(direct, direct->found);
+		if ((queue->statuses & IJ_STATUS_BIT(candidate.status)) == 0)
 			continue;
-		if (*count == room)
+		candidate.tid = direct->found->tts_tid;
+		candidate.job_id = text_of(direct->found, direct->shape->columns[IJ_E_JOB_ID]);
+		timestamp_of(direct->found, direct->shape->columns[IJ_E_QUEUED_AT], &candidate.queued_at);
+		if (last.job_id != NULL && compare_candidates(direct, &candidate, &last) <= 0)
+			continue;
+
+		/* its place among those we have; the last one makes room */
+		for (place = queue->count; place > 0; place--)
 		{
-			room *= 2;
-			result = repalloc(result, room * sizeof(Candidate));
+			if (compare_candidates(direct, &candidate, &queue->candidates[place - 1]) > 0)
+				break;
 		}
-		candidate = &result[(*count)++];
-		candidate->tid = direct->found->tts_tid;
-		candidate->status = status;
-		candidate->job_id = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_JOB_ID]));
-		timestamp_of(direct->found, direct->shape->columns[IJ_E_QUEUED_AT], &candidate->queued_at);
+		if (queue->count == CANDIDATES)
+		{
+			queue->more = true;
+			if (place == CANDIDATES)
+				continue;
+			pfree(queue->candidates[--queue->count].job_id);
+		}
+		memmove(&queue->candidates[place + 1], &queue->candidates[place],
+				(queue->count - place) * sizeof(Candidate));
+		candidate.job_id = copy_text(candidate.job_id);
+		queue->candidates[place] = candidate;
+		queue->count++;
 	}
 	end_walk(&walk);
-	qsort(result, *count, sizeof(Candidate), compare_candidates);
-	return result;
+}
+
+static Candidate *
+next_candidate(IjDirect *direct, Queue *queue)
+{
+	if (queue->next == queue->count)
+	{
+		Candidate	after;
+
+		if (!queue->more)
+			return NULL;
+		after = queue->candidates[queue->count - 1];
+		for (int i = 0; i < queue->count - 1; i++)
+			pfree(queue->candidates[i].job_id);
+		fill_queue(direct, queue, &after);
+		pfree(after.job_id);
+		if (queue->count == 0)
+			return NULL;
+	}
+	return &queue->candidates[queue->next++];
+}
+
+static Queue *
+open_queue(IjDirect *direct, const text *device_id, int statuses)
+{
+	Queue	   *queue = palloc0(sizeof(Queue));
+
+	queue->device_id = device_id;
+	queue->statuses = statuses;
+	fill_queue(direct, queue, NULL);
+	return queue;
 }
 
 /* The job's document, if a device may have, or start, an execution of it now. */
@@ -663,33 +742,35 @@ fetch_candidate(IjDirect *direct, Candidate *candidate)
 	return table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->estate->es_snapshot, direct->found);
 }
 
+/* Take the first of the queue that can be had. */
 static bool
-claim(IjDirect *direct, const text *device_id, int statuses, Jsonb *status_details, IjExecutionDocument *document)
+claim(IjDirect *direct, Queue *queue, Jsonb *status_details, IjExecutionDocument *document)
 {
-	int			count;
-	Candidate  *candidates = candidates_of(direct, device_id, statuses, &count);
+	Candidate  *candidate;
 
-	for (int i = 0; i < count; i++)
+	while ((candidate = next_candidate(direct, queue)) != NULL)
 	{
-		Candidate  *candidate = &candidates[i];
-
-		if (!read_job(direct, candidate->job_id, candidate->status == IJ_EXEC_QUEUED, document) ||
-			!fetch_candidate(direct, candidate))
+		if (!read_job(direct, candidate->job_id, candidate->status == IJ_EXEC_QUEUED, document))
 			continue;
-		if (candidate->status == IJ_EXEC_IN_PROGRESS)
+		if (fetch_candidate(direct, candidate))
 		{
-			/* resumed as it is */
-			read_execution(direct, direct->found, &document->execution);
-			return true;
+			if (candidate->status == IJ_EXEC_IN_PROGRESS)
+			{
+				/* resumed as it is */
+				read_execution(direct, direct->found, &document->execution);
+				return true;
+			}
+			if (lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_SKIP) &&
+				is_execution(direct, candidate->job_id, queue->device_id) &&
+				status_of(direct, direct->found) == IJ_EXEC_QUEUED)
+			{
+				update_found(direct, IJ_EXEC_IN_PROGRESS, status_details);
+				read_execution(direct, direct->changed, &document->execution);
+				return true;
+			}
 		}
-		if (lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_SKIP) &&
-			is_execution(direct, candidate->job_id, device_id) && status_of(direct, direct->found) == IJ_EXEC_QUEUED)
-		{
-			if (!update_found(direct, IJ_EXEC_IN_PROGRESS, status_details))
-				return false;
-			read_execution(direct, direct->changed, &document->execution);
-			return true;
-		}
+		pfree(document->document_type);
+		pfree(document->document_params);
 	}
 	return false;
 }
@@ -698,13 +779,44 @@ bool
 ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb *status_details,
 					 IjExecutionDocument *document)
 {
-	return claim(direct, device_id, IJ_OPEN_STATUSES, status_details, document);
+	return claim(direct, open_queue(direct, device_id, IJ_OPEN_STATUSES), status_details, document);
 }
 
-bool
-ij_direct_claim(IjDirect *direct, const text *device_id, IjExecutionDocument *document)
+/*
+ * Rounds: one execution for each device, then a second for those that had one, until
+ * there is no room or nothing left.
+ */
+List *
+ij_direct_claim(IjDirect *direct, const Datum *device_ids, int count, int rounds, int limit)
 {
-	return claim(direct, device_id, IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL, document);
+	Queue	  **queues = palloc(Max(count, 1) * sizeof(Queue *));
+	List	   *result = NIL;
+
+	for (int round = 0; round < rounds && count > 0 && list_length(result) < limit; round++)
+	{
+		int			left = 0;
+
+		for (int i = 0; i < count && list_length(result) < limit; i++)
+		{
+			IjExecutionDocument *document = palloc0(sizeof(IjExecutionDocument));
+
+			if (round == 0)
+				queues[i] = open_queue(direct, DatumGetTextPP(device_ids[i]), IJ_STATUS_BIT(IJ_EXEC_QUEUED));
+			if (claim(direct, queues[i], NULL, document))
+			{
+				result = lappend(result, document);
+				queues[left++] = queues[i];
+			}
+			else
+			{
+				pfree(queues[i]);
+				pfree(document);
+			}
+		}
+		count = left;
+	}
+	pfree(queues);
+	return result;
 }
 
 /* ------------------------------------------------------------------------
@@ -758,7 +870,8 @@ ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, 
 			ExecConstraints(direct->result_rel, slot, estate);
 		ResetPerTupleExprContext(estate);
 	}
-	table_multi_insert(direct->rel, direct->batch, count, estate->es_output_cid, 0, direct->bulk);
+	/* a command id of now: the registry's cursor was opened after us and must not see these rows */
+	table_multi_insert(direct->rel, direct->batch, count, GetCurrentCommandId(true), 0, direct->bulk);
 	for (int i = 0; i < count; i++)
 	{
 		ij_exec_insert_index_tuples(direct->result_rel, direct->batch[i], estate);

@@ -18,6 +18,7 @@
 
 #include "errors.h"
 
+#include "common/int.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
@@ -132,6 +133,18 @@ ij_error_null_argument(const char *argument)
 	ereport(ERROR,
 			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 			 errmsg("argument \"%s\" must not be null", argument)));
+}
+
+int64
+ij_next_execution_number(int64 number)
+{
+	int64		next;
+
+	if (pg_add_s64_overflow(number, 1, &next))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("execution_number is out of range")));
+	return next;
 }
 
 char *

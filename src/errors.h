@@ -9,27 +9,32 @@
 
 #include "utils/elog.h"
 
+#include "compat.h"
+
 #define IJ_ERRCODE_NOT_FOUND			MAKE_SQLSTATE('I','J','0','0','1')
 #define IJ_ERRCODE_STEP_NOT_ALLOWED		MAKE_SQLSTATE('I','J','0','0','2')
 #define IJ_ERRCODE_NUMBER_MISMATCH		MAKE_SQLSTATE('I','J','0','0','3')
 #define IJ_ERRCODE_NO_TARGET			MAKE_SQLSTATE('I','J','0','0','4')
 
-extern void ij_error_job_not_found(const text *tenant_id, const text *job_id) pg_attribute_noreturn();
-extern void ij_error_execution_not_found(const text *tenant_id, const text *job_id,
-										 const text *device_id) pg_attribute_noreturn();
+pg_noreturn extern void ij_error_job_not_found(const text *tenant_id, const text *job_id);
+pg_noreturn extern void ij_error_execution_not_found(const text *tenant_id, const text *job_id,
+										 const text *device_id);
 
 /* IJ002 and IJ003 carry the current state as JSON in DETAIL */
-extern void ij_error_job_step(const IjJob *job, const char *wanted, const char *hint) pg_attribute_noreturn();
-extern void ij_error_job_not_in_progress(const IjJob *job) pg_attribute_noreturn();
-extern void ij_error_execution_step(const IjExecution *execution, const char *wanted,
-									const char *hint) pg_attribute_noreturn();
-extern void ij_error_execution_number(const IjExecution *execution, int64 expected) pg_attribute_noreturn();
-extern void ij_error_no_target(const IjJob *job) pg_attribute_noreturn();
-extern void ij_error_job_exists(const text *tenant_id, const text *job_id) pg_attribute_noreturn();
+pg_noreturn extern void ij_error_job_step(const IjJob *job, const char *wanted, const char *hint);
+pg_noreturn extern void ij_error_job_not_in_progress(const IjJob *job);
+pg_noreturn extern void ij_error_execution_step(const IjExecution *execution, const char *wanted,
+									const char *hint);
+pg_noreturn extern void ij_error_execution_number(const IjExecution *execution, int64 expected);
+pg_noreturn extern void ij_error_no_target(const IjJob *job);
+pg_noreturn extern void ij_error_job_exists(const text *tenant_id, const text *job_id);
 
 /* 22023; all three are whole strings already made, hint may be NULL */
-extern void ij_error_bad_argument(const char *message, const char *detail, const char *hint) pg_attribute_noreturn();
-extern void ij_error_null_argument(const char *argument) pg_attribute_noreturn();
+pg_noreturn extern void ij_error_bad_argument(const char *message, const char *detail, const char *hint);
+pg_noreturn extern void ij_error_null_argument(const char *argument);
+
+/* one more, or 22003: the number only ever grows */
+extern int64 ij_next_execution_number(int64 number);
 
 /* the current state as one line of JSON, as DETAIL carries it */
 extern char *ij_execution_state_json(const IjExecution *execution);

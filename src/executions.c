@@ -24,6 +24,12 @@
 #include "state.h"
 #include "store.h"
 
+/*
+ * A row that moved while a statement waited for it is found by the next attempt,
+ * which then holds its lock; one more for a row that was changed in between.
+ */
+#define ATTEMPTS	3
+
 /* executions rejected by one statement; bounds its memory, not the transaction */
 #define REJECT_BATCH	1000
 
@@ -104,14 +110,12 @@ unique_texts(Datum *texts, int count)
 }
 
 /*
- * Rounds: one execution for each device, then a second for those that had one,
- * until there is no room or nothing left.  A batch too small for all devices begins
- * anywhere among them, so that over many calls none is starved.
+ * As many rounds as it takes.  A batch too small for all devices begins anywhere
+ * among them, so that over many calls none is starved.
  */
 static List *
 claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
 {
-	List	   *result = NIL;
 	Datum	   *given;
 	Datum	   *devices;
 	int			count;
@@ -124,23 +128,7 @@ claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
 		start = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
 	for (int i = 0; i < count; i++)
 		devices[i] = given[(start + i) % count];
-
-	while (count > 0 && list_length(result) < max)
-	{
-		List	   *round;
-		ListCell   *cell;
-
-		round = ij_store_claim_one_each(tenant_id, devices, count, max - list_length(result));
-		count = 0;
-		foreach(cell, round)
-		{
-			IjExecutionDocument *claimed = lfirst(cell);
-
-			devices[count++] = PointerGetDatum(claimed->execution.device_id);
-		}
-		result = list_concat(result, round);
-	}
-	return result;
+	return ij_store_claim(tenant_id, devices, count, max, max);
 }
 
 /*
@@ -156,30 +144,39 @@ claim_for_tenant(const text *tenant_id, int max)
 	text	   *from = ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
 	bool		whole_lap = (from == NULL);
 	int			lap_start = 0;
+	int			batch = Min(max, CLAIM_DEVICES);
 
 	while (list_length(result) < max)
 	{
-		int			room = max - list_length(result);
+		int			before = list_length(result);
 		int			count;
-		Datum	   *devices = ij_store_devices_with_queued(tenant_id, from, Min(room, CLAIM_DEVICES), &count);
+		Datum	   *devices = ij_store_devices_with_queued(tenant_id, from, batch, &count);
 
 		if (count == 0)
 		{
 			/* the end of the index: go on from its beginning, unless a whole lap gave nothing */
-			if (whole_lap && list_length(result) == lap_start)
+			if (whole_lap && before == lap_start)
 				break;
 			from = NULL;
 			whole_lap = true;
-			lap_start = list_length(result);
+			lap_start = before;
 			continue;
 		}
-		result = list_concat(result, ij_store_claim_one_each(tenant_id, devices, count, room));
+		result = list_concat(result, ij_store_claim(tenant_id, devices, count, 1, max - before));
 		from = DatumGetTextPP(devices[count - 1]);
+
+		/* what is there cannot be claimed: an expired job, a deleted one: pass it quickly */
+		if (list_length(result) == before)
+			batch = Min(batch * 8, CLAIM_DEVICES);
 	}
-	if (from != NULL)
-		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, from);
-	else
-		ij_hint_forget(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
+
+	/* whoever got nothing, for want of rights perhaps, leaves the mark alone */
+	if (result != NIL)
+	{
+		IjExecutionDocument *last = llast(result);
+
+		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, last->execution.device_id);
+	}
 	return result;
 }
 
@@ -202,7 +199,7 @@ ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids)
 static IjOutcome
 change_execution(const IjExecutionChange *change, IjExecution *now)
 {
-	for (int attempt = 0; attempt < 3; attempt++)
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
 		if (ij_store_change_execution(change, now))
 			return IJ_OUTCOME_ACCEPTED;
@@ -300,10 +297,15 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 
 	if (!force)
 		statuses &= ~IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS);
-	if (ij_store_delete_execution(tenant_id, job_id, device_id, statuses, was))
-		return;
-	if (!ij_store_get_execution(tenant_id, job_id, device_id, was))
-		ij_error_execution_not_found(tenant_id, job_id, device_id);
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
+	{
+		if (ij_store_delete_execution(tenant_id, job_id, device_id, statuses, was))
+			return;
+		if (!ij_store_get_execution(tenant_id, job_id, device_id, was))
+			ij_error_execution_not_found(tenant_id, job_id, device_id);
+		if ((statuses & IJ_STATUS_BIT(was->status)) == 0)
+			break;
+	}
 	ereport(ERROR,
 			(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
 			 errmsg("execution of job \"%s\" on device \"%s\" is %s and cannot be deleted",
@@ -315,7 +317,7 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 void
 ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason)
 {
-	Jsonb	   *details = ij_reason(reason, "job_canceled");
+	Jsonb	   *details = ij_reason(reason, IJ_REASON_JOB_CANCELED);
 	text	   *from = NULL;
 	int64		count;
 

@@ -53,6 +53,9 @@ extern void ij_execution_delete(const text *tenant_id, const text *job_id, const
 /* reject all executions of a job that have one of these statuses; reason NULL: the default one */
 extern void ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason);
 
+/* the reason when nobody gave one */
+#define IJ_REASON_JOB_CANCELED	"job_canceled"
+
 /* {"reason": "..."} */
 extern Jsonb *ij_reason(const text *reason, const char *otherwise);
 

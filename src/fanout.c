@@ -75,8 +75,16 @@ add_batch(const Datum *device_ids, int count, void *arg)
 int64
 ij_fanout_run(const IjJob *job)
 {
-	FanoutState state = {ij_store_begin_addition(job->tenant_id, job->job_id), 0};
+	FanoutState state = {NULL, 0};
+	IjJob		current;
 
+	/* a trigger of the operator may have had its own mind about the new job */
+	if (!ij_store_get_job(job->tenant_id, job->job_id, false, &current))
+		ij_error_job_not_found(job->tenant_id, job->job_id);
+	if (current.status != IJ_JOB_IN_PROGRESS)
+		ij_error_job_not_in_progress(&current);
+
+	state.addition = ij_store_begin_addition(job->tenant_id, job->job_id);
 	pgstat_progress_start_command(PROGRESS_COMMAND_COPY, ij_catalog_executions());
 	pgstat_progress_update_param(PROGRESS_COPY_COMMAND, PROGRESS_COPY_COMMAND_FROM);
 	if (job->target_device_id != NULL)

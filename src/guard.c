@@ -53,7 +53,7 @@ PG_FUNCTION_INFO_V1(iot_jobs_cascade_cancel);
  * The job under which this (sub)transaction added an execution last: it is locked
  * and known to be IN_PROGRESS, so that the next row of a fan-out costs nothing.
  * Valid for one subtransaction only, since a rollback to a savepoint gives the lock
- * back.  The copies live in TopTransactionContext.
+ * back.  The copies live in TopMemoryContext until the next job takes their place.
  */
 static struct
 {
@@ -63,28 +63,44 @@ static struct
 	text	   *job_id;
 }			held_job;
 
-static bool trusted = false;
-
-bool
-ij_guard_begin_trust(void)
-{
-	bool		was_trusted = trusted;
-
-	trusted = check_enable_rls(ij_catalog_executions(), InvalidOid, true) != RLS_ENABLED;
-	return was_trusted;
-}
-
-void
-ij_guard_end_trust(bool was_trusted)
-{
-	trusted = was_trusted;
-}
+static IjGuardTrust trusted;
 
 static bool
 same_text(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * About this job only: a trigger of the operator that runs meanwhile may change
+ * others.
+ */
+IjGuardTrust
+ij_guard_begin_trust(const IjJob *job)
+{
+	IjGuardTrust was = trusted;
+
+	trusted.tenant_id = trusted.job_id = NULL;
+	if (check_enable_rls(ij_catalog_executions(), InvalidOid, true) != RLS_ENABLED)
+	{
+		trusted.tenant_id = job->tenant_id;
+		trusted.job_id = job->job_id;
+	}
+	return was;
+}
+
+void
+ij_guard_end_trust(IjGuardTrust was)
+{
+	trusted = was;
+}
+
+static bool
+is_trusted(const text *tenant_id, const text *job_id)
+{
+	return trusted.job_id != NULL && same_text(trusted.tenant_id, tenant_id) &&
+		same_text(trusted.job_id, job_id);
 }
 
 /* ------------------------------------------------------------------------
@@ -256,7 +272,14 @@ require_open_job(const text *tenant_id, const text *job_id)
 	if (job.expires)
 		ij_tell_deadline(job.expires_at);
 
-	old = MemoryContextSwitchTo(TopTransactionContext);
+	if (held_job.tenant_id != NULL)
+	{
+		held_job.transaction = InvalidLocalTransactionId;
+		pfree(held_job.tenant_id);
+		pfree(held_job.job_id);
+		held_job.tenant_id = held_job.job_id = NULL;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
 	held_job.tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
 	held_job.job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
 	held_job.transaction = ij_my_local_transaction_id();
@@ -350,7 +373,7 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	}
 
 	if (number <= get_int8(old, "execution_number"))
-		put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number") + 1), false);
+		put_column(new, "execution_number", Int64GetDatum(ij_next_execution_number(get_int8(old, "execution_number"))), false);
 	if (updated < Max(now, get_timestamp(old, "last_updated_at")))
 	{
 		updated = Max(now, get_timestamp(old, "last_updated_at"));
@@ -463,17 +486,17 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 		job.status = from;
 		if (!ij_job_step_allowed(from, to, IJ_BY_ANYONE))
 			ij_error_job_step(&job, ij_job_status_name(to), NULL);
-		if (to == IJ_JOB_COMPLETED && !trusted)
+		if (to == IJ_JOB_COMPLETED && !is_trusted(get_text(old, "tenant_id"), job.job_id))
 		{
 			IjIdentity	identity;
-			text	   *open;
+			bool		open;
 
 			ij_catalog_become_owner(&identity);
-			open = ij_store_unseen_execution(get_text(old, "tenant_id"), job.job_id, IJ_OPEN_STATUSES);
+			open = ij_store_unseen_execution(get_text(old, "tenant_id"), job.job_id, IJ_OPEN_STATUSES) != NULL;
 			ij_catalog_become_again(&identity);
-			if (open != NULL)
+			if (open)
 				ij_error_job_step(&job, ij_job_status_name(to),
-								  psprintf("The execution on device \"%s\" is still open.", text_to_cstring(open)));
+								  "It still has open executions; list_job_executions_for_job() shows them.");
 		}
 		if (to == IJ_JOB_DELETION_IN_PROGRESS)
 			ij_tell_visit(get_text(new, "tenant_id"), get_text(new, "job_id"));
@@ -529,12 +552,12 @@ iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
 	IjIdentity	identity;
 
 	check_protocol(fcinfo, false);
-	if (trusted)
-		return PointerGetDatum(NULL);
 	ij_catalog_use(fcinfo);
 
 	row.rel = trigdata->tg_relation;
 	row.tuple = trigdata->tg_newtuple;
+	if (is_trusted(get_text(&row, "tenant_id"), get_text(&row, "job_id")))
+		return PointerGetDatum(NULL);
 	ij_catalog_become_owner(&identity);
 	ij_executions_reject(get_text(&row, "tenant_id"), get_text(&row, "job_id"),
 						 IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);

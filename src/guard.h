@@ -5,7 +5,14 @@
 #ifndef IJ_GUARD_H
 #define IJ_GUARD_H
 
-#include "postgres.h"
+#include "iot_jobs.h"
+
+/* the one job about which the guard trusts; none if job_id is NULL */
+typedef struct IjGuardTrust
+{
+	const text *tenant_id;
+	const text *job_id;
+} IjGuardTrust;
 
 /*
  * In between, the guard of jobs trusts the use case that changes a status: it has
@@ -14,7 +21,7 @@
  * No trust is given to a caller from whom row security may hide executions.  The
  * end must also come after an error; it takes what the beginning returned.
  */
-extern bool ij_guard_begin_trust(void);
-extern void ij_guard_end_trust(bool was_trusted);
+extern IjGuardTrust ij_guard_begin_trust(const IjJob *job);
+extern void ij_guard_end_trust(IjGuardTrust was);
 
 #endif							/* IJ_GUARD_H */

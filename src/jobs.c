@@ -36,7 +36,14 @@ ij_job_create(IjJob *wanted, IjJob *job, IjCounts *counts)
 	if (wanted->job_id == NULL)
 		wanted->job_id = generate_job_id();
 	if (!ij_store_insert_job(wanted, job))
-		ij_error_job_exists(wanted->tenant_id, wanted->job_id);
+	{
+		if (ij_store_get_job(wanted->tenant_id, wanted->job_id, false, job))
+			ij_error_job_exists(wanted->tenant_id, wanted->job_id);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("job \"%s\" could not be created", text_to_cstring(wanted->job_id)),
+				 errdetail("A trigger or a rule of table jobs kept the row from being inserted.")));
+	}
 	memset(counts, 0, sizeof(IjCounts));
 	counts->total = counts->by_status[IJ_EXEC_QUEUED] = ij_fanout_run(job);
 }
@@ -69,7 +76,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 {
 	int			statuses = force ? IJ_OPEN_STATUSES : IJ_STATUS_BIT(IJ_EXEC_QUEUED);
 	int			by = force ? IJ_BY_OPERATOR_FORCE : IJ_BY_OPERATOR;
-	bool		was_trusted;
+	IjGuardTrust was_trusted;
 
 	lock_job(tenant_id, job_id, job);
 	if (job->status == IJ_JOB_CANCELED && force)
@@ -82,7 +89,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 						  job->status == IJ_JOB_CANCELED ? "Use force => true to cancel the executions that are still IN_PROGRESS." : NULL);
 
 	ij_executions_reject(tenant_id, job_id, statuses, reason);
-	was_trusted = ij_guard_begin_trust();
+	was_trusted = ij_guard_begin_trust(job);
 	PG_TRY();
 	{
 		IjJob		current = *job;

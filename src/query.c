@@ -110,6 +110,21 @@ is_name(const char *start, int len, const char *name)
 	return (int) strlen(name) == len && strncmp(start, name, len) == 0;
 }
 
+/* The relation may have been dropped since somebody looked. */
+static void
+append_registry(StringInfo buf, Oid registry)
+{
+	char	   *name = get_rel_name(registry);
+	char	   *schema = get_namespace_name(get_rel_namespace(registry));
+
+	if (name == NULL || schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the relation chosen as the registry of devices does not exist any more"),
+				 errhint("Choose another one with use_fleet().")));
+	appendStringInfoString(buf, quote_qualified_identifier(schema, name));
+}
+
 /* Put the names into a statement's text. */
 static char *
 expand(const char *text, Oid registry)
@@ -139,9 +154,7 @@ expand(const char *text, Oid registry)
 		else if (is_name(open, len, "fleet"))
 			appendStringInfo(&buf, "%s.iot_jobs_fleet", schema);
 		else if (is_name(open, len, "registry"))
-			appendStringInfoString(&buf,
-								   quote_qualified_identifier(get_namespace_name(get_rel_namespace(registry)),
-															  get_rel_name(registry)));
+			append_registry(&buf, registry);
 		else
 			appendStringInfo(&buf, "OPERATOR(pg_catalog.%.*s)", len, open);
 		text = close + 1;
@@ -157,6 +170,7 @@ SPIPlanPtr
 ij_query_plan(IjStatement id, Oid registry)
 {
 	char	   *text = expand(ij_statements[id].text, registry);
+	SPIPlanPtr	plan;
 
 	if (plans[id] != NULL && strcmp(texts[id], text) == 0)
 	{
@@ -168,13 +182,15 @@ ij_query_plan(IjStatement id, Oid registry)
 		SPI_freeplan(plans[id]);
 		plans[id] = NULL;
 		pfree(texts[id]);
+		texts[id] = NULL;
 	}
-	texts[id] = MemoryContextStrdup(TopMemoryContext, text);
-	plans[id] = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
-	if (plans[id] == NULL)
+	plan = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
+	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
-	if (SPI_keepplan(plans[id]) != 0)
+	texts[id] = MemoryContextStrdup(TopMemoryContext, text);
+	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep plan");
+	plans[id] = plan;
 	return plans[id];
 }
 

@@ -71,9 +71,13 @@ static const Column job_columns[IJ_J_COLUMNS] = {
 static IjShape executions_shape;
 static IjShape jobs_shape;
 
+/* how often the callback was called: each call may concern what is being looked at */
+static uint64 changes = 0;
+
 static void
 shape_changed(Datum arg, Oid relation)
 {
+	changes++;
 	if (relation == InvalidOid || relation == executions_shape.relation)
 		executions_shape.valid = false;
 	if (relation == InvalidOid || relation == jobs_shape.relation)
@@ -135,8 +139,7 @@ has_only_our_policy(Relation rel, AttrNumber tenant_id)
 	const RowSecurityPolicy *policy;
 	Oid			role;
 
-	if (row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL ||
-		rel->rd_rsdesc == NULL || list_length(rel->rd_rsdesc->policies) != 1)
+	if (rel->rd_rsdesc == NULL || list_length(rel->rd_rsdesc->policies) != 1)
 		return false;
 	policy = linitial(rel->rd_rsdesc->policies);
 	if (!policy->permissive || policy->polcmd != '*' || ARR_DIMS(policy->roles)[0] != 1)
@@ -146,9 +149,9 @@ has_only_our_policy(Relation rel, AttrNumber tenant_id)
 		is_our_expression(policy->with_check_qual, tenant_id);
 }
 
-/* is this a usable B-tree whose first keys are these text columns? */
+/* is this a usable B-tree whose first keys are these text columns, equal when their bytes are? */
 static bool
-index_starts_with(Relation index, const AttrNumber *columns, int count)
+index_starts_with(Relation rel, Relation index, const AttrNumber *columns, int count)
 {
 	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid || !index->rd_index->indisready ||
 		!index->rd_index->indislive || index->rd_index->indcheckxmin || index->rd_index->indnkeyatts < count)
@@ -156,7 +159,9 @@ index_starts_with(Relation index, const AttrNumber *columns, int count)
 	for (int i = 0; i < count; i++)
 	{
 		if (index->rd_index->indkey.values[i] != columns[i] ||
-			index->rd_opfamily[i] != TEXT_BTREE_FAM_OID || (index->rd_indoption[i] & INDOPTION_DESC) != 0)
+			index->rd_opfamily[i] != TEXT_BTREE_FAM_OID || (index->rd_indoption[i] & INDOPTION_DESC) != 0 ||
+			index->rd_indcollation[i] != TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attcollation ||
+			!get_collation_isdeterministic(index->rd_indcollation[i]))
 			return false;
 	}
 	return true;
@@ -199,7 +204,7 @@ find_device_index(Relation rel, const AttrNumber *columns)
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 		List	   *predicate = RelationGetIndexPredicate(index);
 
-		if (index_starts_with(index, keys, lengthof(keys)))
+		if (index_starts_with(rel, index, keys, lengthof(keys)))
 		{
 			if (predicate != NIL && is_open_predicate(predicate, columns[IJ_E_STATUS]))
 				result = RelationGetRelid(index);
@@ -223,6 +228,7 @@ static const IjShape *
 shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const int *key, int key_count)
 {
 	static bool registered = false;
+	uint64		before = changes;
 	AttrNumber	key_columns[3];
 	Oid			primary_key;
 
@@ -234,9 +240,8 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 		registered = true;
 	}
 
-	/* valid first: what changes while we look makes it invalid again */
 	shape->relation = RelationGetRelid(rel);
-	shape->valid = true;
+	shape->valid = false;
 	shape->usable = false;
 	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
 		return shape;
@@ -247,12 +252,14 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	{
 		Relation	index = index_open(primary_key, AccessShareLock);
 
-		shape->usable = index_starts_with(index, key_columns, key_count);
+		shape->usable = index_starts_with(rel, index, key_columns, key_count);
 		index_close(index, AccessShareLock);
 	}
 	shape->primary_key = primary_key;
 	shape->only_our_policy = has_only_our_policy(rel, key_columns[0]);
 	shape->by_device = shape == &executions_shape ? find_device_index(rel, shape->columns) : InvalidOid;
+	/* unless it changed while we looked */
+	shape->valid = (changes == before);
 	return shape;
 }
 
@@ -285,7 +292,8 @@ policy_allows(Relation rel, const IjShape *shape, const text *tenant_id)
 
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
 		return true;
-	if (!row_security || !shape->only_our_policy)
+	if (!row_security || !shape->only_our_policy ||
+		row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL)
 		return false;
 	setting = GetConfigOption("app.tenant_id", true, false);
 	return setting != NULL && strlen(setting) == VARSIZE_ANY_EXHDR(tenant_id) &&
@@ -339,7 +347,22 @@ is_key_to_job(Relation rel, const Trigger *trigger)
 	return false;
 }
 
-/* Triggers that the way through ExecSimpleRelationUpdate() and its like would not fire. */
+/* A BEFORE trigger of the operator may suppress the row, or change it in turn: then SQL it is. */
+static bool
+has_other_before_trigger(const TriggerDesc *desc, int16 event)
+{
+	for (int i = 0; i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if ((trigger->tgtype & event) != 0 && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+			trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger))
+			return true;
+	}
+	return false;
+}
+
+/* Triggers that the way through ExecSimpleRelationUpdate() and its like would not fire as SQL does. */
 static bool
 has_other_triggers(Relation rel, IjDirectUse use)
 {
@@ -353,19 +376,11 @@ has_other_triggers(Relation rel, IjDirectUse use)
 			return false;
 		case IJ_DIRECT_CLAIM:
 		case IJ_DIRECT_UPDATE:
-			return desc->trig_update_before_statement || desc->trig_update_after_statement ||
-				desc->trig_update_old_table || desc->trig_update_new_table;
+			return has_other_before_trigger(desc, TRIGGER_TYPE_UPDATE) ||
+				desc->trig_update_after_statement || desc->trig_update_old_table || desc->trig_update_new_table;
 		case IJ_DIRECT_DELETE:
-			/* a BEFORE trigger may keep a row, which only the executor would tell us */
-			for (int i = 0; i < desc->numtriggers; i++)
-			{
-				const Trigger *trigger = &desc->triggers[i];
-
-				if (TRIGGER_FOR_DELETE(trigger->tgtype) && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
-					trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger))
-					return true;
-			}
-			return desc->trig_delete_after_statement || desc->trig_delete_old_table;
+			return has_other_before_trigger(desc, TRIGGER_TYPE_DELETE) ||
+				desc->trig_delete_after_statement || desc->trig_delete_old_table;
 		case IJ_DIRECT_INSERT:
 			break;
 	}
@@ -374,16 +389,14 @@ has_other_triggers(Relation rel, IjDirectUse use)
 	 * A fan-out fires no trigger at all: it knows what the guard would say, since the
 	 * job is its own and IN_PROGRESS, and what the foreign key to that job would say.
 	 */
-	if (desc->trig_insert_before_statement || desc->trig_insert_after_statement ||
-		desc->trig_insert_new_table)
+	if (desc->trig_insert_after_statement || desc->trig_insert_new_table)
 		return true;
 	for (int i = 0; i < desc->numtriggers; i++)
 	{
 		const Trigger *trigger = &desc->triggers[i];
 
-		if (!TRIGGER_FOR_INSERT(trigger->tgtype) || trigger->tgenabled == TRIGGER_DISABLED)
-			continue;
-		if (!is_guard(trigger) && !is_key_to_job(rel, trigger))
+		if (TRIGGER_FOR_INSERT(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED &&
+			!is_guard(trigger) && !is_key_to_job(rel, trigger))
 			return true;
 	}
 	return false;

@@ -29,7 +29,7 @@ enum
 /* what is known of one table */
 typedef struct IjShape
 {
-	volatile bool valid;
+	bool		valid;
 	Oid			relation;
 	bool		usable;			/* an ordinary table of the migration's shape */
 	bool		only_our_policy;

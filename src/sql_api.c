@@ -14,8 +14,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -58,6 +60,7 @@ PG_FUNCTION_INFO_V1(iot_jobs_update_job_executions);
 PG_FUNCTION_INFO_V1(iot_jobs_run_job_sweep);
 PG_FUNCTION_INFO_V1(iot_jobs_job_state_steps);
 PG_FUNCTION_INFO_V1(iot_jobs_use_fleet);
+PG_FUNCTION_INFO_V1(iot_jobs_end_orphans);
 
 /* executions one claim may take; what one transaction of a gateway can reasonably hold */
 #define MAX_CLAIM	10000
@@ -72,6 +75,15 @@ enter(FunctionCallInfo fcinfo)
 {
 	ij_catalog_use(fcinfo);
 	ij_launcher_ensure();
+}
+
+/* the same for what writes, even if it then finds nothing to write */
+static void
+enter_to_write(FunctionCallInfo fcinfo)
+{
+	enter(fcinfo);
+	if (XactReadOnly)
+		PreventCommandIfReadOnly(psprintf("%s()", get_func_name(fcinfo->flinfo->fn_oid)));
 }
 
 static text *
@@ -309,7 +321,7 @@ iot_jobs_create_job(PG_FUNCTION_ARGS)
 	IjJob		job;
 	IjCounts	counts;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	wanted.tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	require(fcinfo, 1, "document_type");
 	wanted.document_type = PG_GETARG_TEXT_PP(1);
@@ -396,7 +408,7 @@ iot_jobs_update_job(PG_FUNCTION_ARGS)
 	TimestampTz expires_at = 0;
 	IjJob		job;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	job_id = id_argument(fcinfo, 1, "job_id");
 	if (!PG_ARGISNULL(2))
@@ -417,7 +429,7 @@ iot_jobs_cancel_job(PG_FUNCTION_ARGS)
 	bool		force;
 	IjJob		job;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	job_id = id_argument(fcinfo, 1, "job_id");
 	reason = reason_argument(fcinfo, 2);
@@ -434,7 +446,7 @@ iot_jobs_delete_job(PG_FUNCTION_ARGS)
 	bool		force;
 	IjJob		job;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	job_id = id_argument(fcinfo, 1, "job_id");
 	force = bool_argument(fcinfo, 2, "force");
@@ -449,7 +461,7 @@ iot_jobs_purge_jobs(PG_FUNCTION_ARGS)
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	TimestampTz before;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = optional_id_argument(fcinfo, 0, "tenant_id");
 	require(fcinfo, 1, "older_than");
 	ij_validate_age("older_than", PG_GETARG_INTERVAL_P(1));
@@ -520,7 +532,7 @@ iot_jobs_cancel_job_execution(PG_FUNCTION_ARGS)
 	bool		force;
 	IjExecution now;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	job_id = id_argument(fcinfo, 1, "job_id");
 	device_id = id_argument(fcinfo, 2, "device_id");
@@ -540,7 +552,7 @@ iot_jobs_delete_job_execution(PG_FUNCTION_ARGS)
 	bool		force;
 	IjExecution was;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	job_id = id_argument(fcinfo, 1, "job_id");
 	device_id = id_argument(fcinfo, 2, "device_id");
@@ -576,7 +588,7 @@ iot_jobs_start_next_pending_job_execution(PG_FUNCTION_ARGS)
 	Jsonb	   *status_details;
 	IjExecutionDocument document;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	device_id = id_argument(fcinfo, 1, "device_id");
 	status_details = optional_jsonb(fcinfo, 2);
@@ -614,7 +626,7 @@ iot_jobs_update_job_execution(PG_FUNCTION_ARGS)
 	text	   *status;
 	const char *complaint;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	report.tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	report.job_id = id_argument(fcinfo, 1, "job_id");
 	report.device_id = id_argument(fcinfo, 2, "device_id");
@@ -654,7 +666,7 @@ iot_jobs_claim_job_executions(PG_FUNCTION_ARGS)
 	int			max;
 	ArrayType  *device_ids = NULL;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	max = int_argument(fcinfo, 1, "max_executions", 1, MAX_CLAIM);
 	if (!PG_ARGISNULL(2))
@@ -678,7 +690,7 @@ iot_jobs_update_job_executions(PG_FUNCTION_ARGS)
 	int			count;
 	IjBatchReport *reports;
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	require(fcinfo, 1, "reports");
 	reports = ij_report_batch_read(tenant_id, PG_GETARG_JSONB_P(1), &count);
@@ -711,7 +723,7 @@ iot_jobs_run_job_sweep(PG_FUNCTION_ARGS)
 	Datum		values[4];
 	bool		nulls[4] = {0};
 
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	require(fcinfo, 0, "max_rows");
 	max_rows = PG_GETARG_INT64(0);
 	if (max_rows < 1)
@@ -768,8 +780,24 @@ iot_jobs_job_state_steps(PG_FUNCTION_ARGS)
 Datum
 iot_jobs_use_fleet(PG_FUNCTION_ARGS)
 {
-	enter(fcinfo);
+	enter_to_write(fcinfo);
 	require(fcinfo, 0, "devices");
 	ij_fanout_use_fleet(PG_GETARG_OID(0), PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1));
+	PG_RETURN_VOID();
+}
+
+/*
+ * Only for the install script, which runs as a superuser: what it repairs in tables
+ * of somebody else must run that owner's triggers as that owner, and restricted.
+ */
+Datum
+iot_jobs_end_orphans(PG_FUNCTION_ARGS)
+{
+	IjIdentity	identity;
+
+	enter_to_write(fcinfo);
+	ij_catalog_become_owner(&identity);
+	ij_store_end_orphans(ij_reason(NULL, IJ_REASON_JOB_CANCELED));
+	ij_catalog_become_again(&identity);
 	PG_RETURN_VOID();
 }

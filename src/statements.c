@@ -42,6 +42,21 @@
 #define OF_JOB(e, j) \
 	j ".tenant_id {=} " e ".tenant_id AND " j ".job_id {=} " e ".job_id"
 
+/*
+ * One row by its whole key, found through the primary key.  "= AND LIMIT 1" would
+ * leave the planner free to take a shorter index and, when its statistics are older
+ * than the rows, to read all executions of a job, or all jobs of a tenant, for each
+ * row; only the primary key gives the order of a range.
+ */
+#define THIS_JOB(j) \
+	j ".tenant_id {=} $1 AND " j ".job_id {>=} $2 AND " j ".job_id {<=} $2 "
+#define THIS_JOB_ORDER(j) \
+	"ORDER BY " j ".tenant_id, " j ".job_id LIMIT 1 "
+#define THIS_EXECUTION(e) \
+	e ".tenant_id {=} $1 AND " e ".job_id {=} $2 AND " e ".device_id {>=} $3 AND " e ".device_id {<=} $3 "
+#define THIS_EXECUTION_ORDER(e) \
+	"ORDER BY " e ".device_id LIMIT 1 "
+
 /* a device may start executions of this job */
 #define CLAIMABLE(j) \
 	j ".status {=} 'IN_PROGRESS' AND " \
@@ -65,18 +80,17 @@
 
 const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	[IJ_SQL_GET_JOB] = {
-		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2",
-		false, 2, {TEXTOID, TEXTOID}
+		"SELECT " JOB("j") " FROM {jobs} j WHERE " THIS_JOB("j") THIS_JOB_ORDER("j"),
+		IN_ORDER, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_LOCK_JOB] = {
-		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
-		"FOR NO KEY UPDATE",
-		false, 2, {TEXTOID, TEXTOID}
+		"SELECT " JOB("j") " FROM {jobs} j WHERE " THIS_JOB("j") THIS_JOB_ORDER("j") "FOR NO KEY UPDATE",
+		IN_ORDER, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_LOCK_JOB_SKIP] = {
-		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
+		"SELECT " JOB("j") " FROM {jobs} j WHERE " THIS_JOB("j") THIS_JOB_ORDER("j")
 		"FOR NO KEY UPDATE SKIP LOCKED",
-		false, 2, {TEXTOID, TEXTOID}
+		IN_ORDER, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_INSERT_JOB] = {
 		"INSERT INTO {jobs} AS j (tenant_id, job_id, document_type, document_params, "
@@ -87,13 +101,13 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	},
 	[IJ_SQL_SET_JOB_STATUS] = {
 		"UPDATE {jobs} j SET status = $3, updated_at = " LATER_THAN("j.updated_at") " "
-		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 RETURNING " JOB("j"),
-		false, 3, {TEXTOID, TEXTOID, TEXTOID}
+		"WHERE j.ctid {=} (SELECT x.ctid FROM {jobs} x WHERE " THIS_JOB("x") THIS_JOB_ORDER("x") ") RETURNING " JOB("j"),
+		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_SET_JOB_EXPIRY] = {
 		"UPDATE {jobs} j SET expires_at = $3, updated_at = " LATER_THAN("j.updated_at") " "
-		"WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 RETURNING " JOB("j"),
-		false, 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
+		"WHERE j.ctid {=} (SELECT x.ctid FROM {jobs} x WHERE " THIS_JOB("x") THIS_JOB_ORDER("x") ") RETURNING " JOB("j"),
+		IN_ORDER, 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[IJ_SQL_COUNT_EXECUTIONS] = {
 		"SELECT " COUNTS("e") " FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2",
@@ -150,9 +164,8 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		IN_ORDER, 1, {TIMESTAMPTZOID}
 	},
 	[IJ_SQL_GET_EXECUTION] = {
-		"SELECT " EXECUTION("e") " FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3",
-		false, 3, {TEXTOID, TEXTOID, TEXTOID}
+		"SELECT " EXECUTION("e") " FROM {executions} e WHERE " THIS_EXECUTION("e") THIS_EXECUTION_ORDER("e"),
+		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_GET_EXECUTION_DOCUMENT] = {
 		"SELECT " EXECUTION("e") ", " DOCUMENT("j") " FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
@@ -167,27 +180,27 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_CLAIM_NEXT] = {
-		"WITH c AS MATERIALIZED (SELECT e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WITH c AS MATERIALIZED (SELECT e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'QUEUED' AND " CLAIMABLE("j") " "
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) "
 		"UPDATE {executions} e SET status_details = COALESCE($3, e.status_details), " START("e") " "
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} c.job_id AND e.device_id {=} $2 "
+		"WHERE e.ctid {=} c.ctid "
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
-		false, 3, {TEXTOID, TEXTOID, JSONBOID}
+		IN_ORDER, 3, {TEXTOID, TEXTOID, JSONBOID}
 	},
 	[IJ_SQL_CLAIM_ONE_EACH] = {
-		"WITH c AS MATERIALIZED (SELECT x.job_id, x.device_id "
+		"WITH c AS MATERIALIZED (SELECT x.ctid, x.job_id "
 		"FROM pg_catalog.unnest($2) d(device_id) CROSS JOIN LATERAL ("
-		"SELECT e.job_id, e.device_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"SELECT e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} d.device_id AND e.status {=} 'QUEUED' "
 		"AND " CLAIMABLE("j") " "
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) x LIMIT $3) "
 		"UPDATE {executions} e SET " START("e") " "
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} c.job_id AND e.device_id {=} c.device_id "
+		"WHERE e.ctid {=} c.ctid "
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
-		false, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
+		IN_ORDER, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
 	},
 	[IJ_SQL_DEVICES_WITH_QUEUED] = {
 		"WITH RECURSIVE d(device_id) AS ("
@@ -213,16 +226,18 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"execution_number = e.execution_number {+} 1, "
 		"started_at = CASE WHEN $6 AND e.started_at IS NULL THEN " LATER_THAN("e.last_updated_at") " ELSE e.started_at END, "
 		"last_updated_at = " LATER_THAN("e.last_updated_at") " "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3 "
-		"AND e.status {=} ANY ($7) AND ($8 IS NULL OR e.execution_number {=} $8) "
+		"WHERE e.ctid {=} (SELECT x.ctid FROM {executions} x WHERE " THIS_EXECUTION("x")
+		"AND x.status {=} ANY ($7) AND ($8 IS NULL OR x.execution_number {=} $8) "
+		THIS_EXECUTION_ORDER("x") "FOR NO KEY UPDATE) "
 		"RETURNING " EXECUTION("e"),
-		false, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, TEXTARRAYOID, INT8OID}
+		IN_ORDER, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID, TEXTARRAYOID, INT8OID}
 	},
 	[IJ_SQL_DELETE_EXECUTION] = {
 		"DELETE FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {=} $3 AND e.status {=} ANY ($4) "
+		"WHERE e.ctid {=} (SELECT x.ctid FROM {executions} x WHERE " THIS_EXECUTION("x")
+		"AND x.status {=} ANY ($4) " THIS_EXECUTION_ORDER("x") ") "
 		"RETURNING " EXECUTION("e"),
-		false, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
+		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
 	},
 	[IJ_SQL_LIST_EXECUTIONS_FOR_JOB] = {
 		"SELECT " EXECUTION("e") ", j.created_at FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
@@ -296,8 +311,12 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_GUARD_LOCK_JOB] = {
-		"SELECT j.status, j.expires_at FROM {jobs} j WHERE j.tenant_id {=} $1 AND j.job_id {=} $2 "
-		"FOR NO KEY UPDATE",
-		false, 2, {TEXTOID, TEXTOID}
+		"SELECT j.status, j.expires_at FROM {jobs} j WHERE " THIS_JOB("j") THIS_JOB_ORDER("j") "FOR NO KEY UPDATE",
+		IN_ORDER, 2, {TEXTOID, TEXTOID}
+	},
+	[IJ_SQL_END_ORPHANS] = {
+		"UPDATE {executions} e SET status = 'REJECTED', status_details = $1 "
+		"FROM {jobs} j WHERE " OF_JOB("e", "j") " AND j.status {=} 'CANCELED' AND e.status {=} 'QUEUED'",
+		false, 1, {JSONBOID}
 	},
 };

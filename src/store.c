@@ -313,32 +313,43 @@ ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_
 	if (ij_query_fetch_one(IJ_SQL_RESUME, &args, false, read_document, document))
 		return true;
 	ij_arg_jsonb(&args, status_details);
-	return ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document);
+
+	/* a row that moved while it was being locked is ours at the second attempt */
+	return ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document) ||
+		ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document);
 }
 
 List *
-ij_store_claim_one_each(const text *tenant_id, const Datum *device_ids, int count, int limit)
+ij_store_claim(const text *tenant_id, const Datum *device_ids, int count, int rounds, int limit)
 {
 	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_CLAIM);
-	IjArgs		args = {0};
+	Datum	   *devices;
 	List	   *result = NIL;
 
 	if (direct != NULL)
 	{
-		for (int i = 0; i < count && list_length(result) < limit; i++)
-		{
-			IjExecutionDocument *document = palloc0(sizeof(IjExecutionDocument));
-
-			if (ij_direct_claim(direct, DatumGetTextPP(device_ids[i]), document))
-				result = lappend(result, document);
-		}
+		result = ij_direct_claim(direct, device_ids, count, rounds, limit);
 		ij_direct_close(direct);
 		return result;
 	}
-	ij_arg_text(&args, tenant_id);
-	ij_arg_texts(&args, device_ids, count);
-	ij_arg_limit(&args, limit);
-	return ij_query_fetch_all(IJ_SQL_CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
+	devices = palloc(Max(count, 1) * sizeof(Datum));
+	memcpy(devices, device_ids, count * sizeof(Datum));
+	for (int round = 0; round < rounds && count > 0 && list_length(result) < limit; round++)
+	{
+		IjArgs		args = {0};
+		List	   *claimed;
+		ListCell   *cell;
+
+		ij_arg_text(&args, tenant_id);
+		ij_arg_texts(&args, devices, count);
+		ij_arg_limit(&args, limit - list_length(result));
+		claimed = ij_query_fetch_all(IJ_SQL_CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
+		count = 0;
+		foreach(cell, claimed)
+			devices[count++] = PointerGetDatum(((IjExecutionDocument *) lfirst(cell))->execution.device_id);
+		result = list_concat(result, claimed);
+	}
+	return result;
 }
 
 Datum *
@@ -789,4 +800,15 @@ ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuse
 	}
 	ij_query_end();
 	return result;
+}
+
+void
+ij_store_end_orphans(Jsonb *status_details)
+{
+	IjArgs		args = {0};
+
+	ij_arg_jsonb(&args, status_details);
+	ij_query_begin();
+	ij_query_execute(IJ_SQL_END_ORPHANS, &args);
+	ij_query_end();
 }

@@ -105,8 +105,11 @@ extern bool ij_store_get_execution_document(const text *tenant_id, const text *j
 extern bool ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
 								IjExecutionDocument *document);
 
-/* claim the oldest claimable execution of each of these devices, limit at most; List of IjExecutionDocument * */
-extern List *ij_store_claim_one_each(const text *tenant_id, const Datum *device_ids, int count, int limit);
+/*
+ * Claim claimable executions of these devices, oldest first for each: one for each
+ * device in a round, that many rounds at most; List of IjExecutionDocument *.
+ */
+extern List *ij_store_claim(const text *tenant_id, const Datum *device_ids, int count, int rounds, int limit);
 
 /* devices with something QUEUED, in device order after this one; an array of text Datums */
 extern Datum *ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit, int *count);
@@ -146,6 +149,9 @@ typedef struct IjAddition IjAddition;
 extern IjAddition *ij_store_begin_addition(const text *tenant_id, const text *job_id);
 extern int64 ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count);
 extern void ij_store_end_addition(IjAddition *addition);
+
+/* end the QUEUED executions of CANCELED jobs, which only an unguarded race can leave */
+extern void ij_store_end_orphans(Jsonb *status_details);
 
 /* registry */
 extern bool ij_store_get_fleet(IjFleet *fleet);

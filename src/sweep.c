@@ -121,7 +121,7 @@ find_witness(const IjJob *job, const text *from)
 static void
 set_completed(const IjJob *job)
 {
-	bool		was_trusted = ij_guard_begin_trust();
+	IjGuardTrust was_trusted = ij_guard_begin_trust(job);
 	IjJob		changed;
 
 	PG_TRY();

@@ -351,7 +351,7 @@ sub worker_looks
 {
 	my ($database, $name) = @_;
 	my $logged = -s $busy->logfile;
-	my $passes = $busy->safe_psql($database, qq{SELECT COALESCE(max(passes), 0) FROM iot_jobs_worker WHERE database = '$database'});
+	my $since = $busy->safe_psql($database, 'SELECT clock_timestamp()');
 	my $deadline = time + seconds(10);
 	my $seen;
 
@@ -359,7 +359,9 @@ sub worker_looks
 	do
 	{
 		$seen = slurp_file($busy->logfile, $logged) =~ /starting background worker process "iot_jobs worker for/
-		  || $busy->safe_psql($database, qq{SELECT max(passes) > $passes FROM iot_jobs_worker WHERE database = '$database'}) eq 't';
+		  || $busy->safe_psql($database, qq{
+				SELECT EXISTS (SELECT FROM pg_stat_activity
+					WHERE backend_type = 'iot_jobs worker' AND datname = '$database' AND state_change > '$since')}) eq 't';
 	} until ($seen || time > $deadline);
 	ok($seen, "$database: the worker comes to look at $name");
 	eventually($busy, 10, $database, qq{
