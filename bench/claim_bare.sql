@@ -1,4 +1,7 @@
 -- The least that a claim can be: the row is known already, by its full key.
+\if :n = 0
+    SELECT count(status_details) FROM job_executions;
+\endif
 \set n :n + 1
 \set device 100000000000 + 1 + permute((:n - 1) * :clients + :client_id, :devices, :seed)
 UPDATE job_executions SET status = 'IN_PROGRESS', started_at = now(), last_updated_at = now() WHERE tenant_id = 'tenant-0001' AND job_id = :job AND device_id = :device RETURNING job_id, device_id, execution_number;

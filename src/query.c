@@ -198,12 +198,14 @@ ij_query_plan(IjStatement id, Oid registry)
  * Let the planner walk an index in key order and not sort, hash or read a whole
  * job for a batch of it: the statistics of a table whose rows change state all the
  * time are often wrong, and a sort of the rest of a job for each batch makes the
- * whole quadratic.  Undone at the end of the nest level, or by an abort.
+ * whole quadratic.  What has to be sorted all the same looks dear enough for a
+ * compiler then, so that is off, too.  Undone at the end of the nest level, or by an
+ * abort.
  */
 static int
 begin_in_order(void)
 {
-	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort"};
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"};
 	int			nest_level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(settings); i++)

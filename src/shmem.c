@@ -31,6 +31,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/twophase.h"
 #include "common/hashfn.h"
@@ -671,6 +672,7 @@ clear_told(int slot)
 	}
 	database->full_wanted = false;
 	database->full_paused = false;
+	database->watermark = DT_NOBEGIN;
 	database->next_deadline = DT_NOEND;
 	database->overdue = DT_NOEND;
 }
@@ -1227,9 +1229,21 @@ ij_worker_set_activity(IjWorkerActivity activity)
 }
 
 void
-ij_worker_found_extension(void)
+ij_worker_found_extension(bool complete)
 {
-	area->slots[my_slot].database.probed = true;
+	IjDatabase *database = &area->slots[my_slot].database;
+
+	/* only this process writes them */
+	if (database->probed && database->incomplete == !complete)
+		return;
+
+	LWLockAcquire(&area->lock, LW_EXCLUSIVE);
+	/* what was told while it was incomplete is gone: look at everything */
+	if (database->incomplete && complete)
+		database->full_wanted = true;
+	database->probed = true;
+	database->incomplete = !complete;
+	LWLockRelease(&area->lock);
 }
 
 int

@@ -61,6 +61,7 @@ typedef struct IjDatabase
 {
 	Oid			dboid;			/* InvalidOid: the slot is free */
 	bool		probed;			/* the extension was seen there */
+	bool		incomplete;		/* ... but not all of it, when a worker last looked */
 
 	/* what there is to do */
 	bool		full_wanted;	/* look at every unfinished job */
@@ -170,13 +171,16 @@ extern bool ij_shmem_poll_prepared(void);
 extern bool ij_worker_take_database(Oid dboid); /* false: it has a worker, or is unknown */
 extern void ij_worker_leave_database(bool failed, TimestampTz hold_until, bool making_way);
 
-/* the extension is not there: forget what was told, and then, if nothing was told since, give the slot back */
+/*
+ * The extension is not there, or not all of it: forget what was told.  Then, if it is
+ * not there and nothing was told since, give the slot back.
+ */
 extern void ij_worker_drop_told(void);
 extern bool ij_worker_give_back(void);
 
 extern void ij_worker_get(IjDatabase *database);
 extern void ij_worker_set_activity(IjWorkerActivity activity);
-extern void ij_worker_found_extension(void);
+extern void ij_worker_found_extension(bool complete);
 extern int	ij_worker_take_told(IjTold *told, int max);
 extern void ij_worker_put_back(const IjTold *told); /* NULL: ids too long to be told, or too many */
 

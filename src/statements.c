@@ -187,7 +187,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
 		"WHERE e.ctid {=} c.ctid "
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
-		IN_ORDER, 3, {TEXTOID, TEXTOID, JSONBOID}
+		false, 3, {TEXTOID, TEXTOID, JSONBOID}
 	},
 	[IJ_SQL_CLAIM_ONE_EACH] = {
 		"WITH c AS MATERIALIZED (SELECT x.ctid, x.job_id "
@@ -200,7 +200,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
 		"WHERE e.ctid {=} c.ctid "
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
-		IN_ORDER, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
+		false, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
 	},
 	[IJ_SQL_DEVICES_WITH_QUEUED] = {
 		"WITH RECURSIVE d(device_id) AS ("

@@ -28,6 +28,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "lib/ilist.h"
@@ -76,6 +77,9 @@
 /* the same job's failure is logged once in this time */
 #define LOG_AGAIN_MS		60000
 
+/* commits in a database that lacks a part of the extension start one worker in this time */
+#define INCOMPLETE_MS		1000
+
 /* how often to look whether somebody wants the database for himself */
 #define DEMAND_CHECK_MS		1000
 #define DEMAND_CHECK_BUSY_MS 100
@@ -119,7 +123,7 @@ static int	due_page = SOURCE_JOBS;
 
 static int	trouble = 0;		/* turns in a row that failed as a whole */
 static TimestampTz trouble_until = 0;
-static bool absent = false;		/* the last unit did not find the extension */
+static IjPresence presence = IJ_READY;	/* as the last unit found the extension */
 
 static bool making_way = false;
 static bool has_database = false;
@@ -378,6 +382,8 @@ leave(int code, Datum arg)
 			hold_until = ms_from(now, MAKE_WAY_MS);
 		else if (put_off_until() != DT_NOEND || trouble_until > now)
 			hold_until = ms_from(now, LOCKED_LAST_MS);
+		else if (presence == IJ_INCOMPLETE)
+			hold_until = ms_from(now, INCOMPLETE_MS);
 
 		if (full_running)
 		{
@@ -410,7 +416,7 @@ leave(int code, Datum arg)
 
 /*
  * Begin a transaction as the owner of the tables.  False, and no transaction, if the
- * extension is not there.
+ * extension is not there, or not all of it.
  */
 static bool
 begin_as_owner(IjIdentity *saved, const char *activity)
@@ -421,15 +427,16 @@ begin_as_owner(IjIdentity *saved, const char *activity)
 	pgstat_report_activity(STATE_RUNNING, activity);
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	absent = !ij_catalog_find();
+	presence = ij_catalog_find();
 	PopActiveSnapshot();
-	if (absent)
+	if (presence != IJ_ABSENT)
+		ij_worker_found_extension(presence == IJ_READY);
+	if (presence != IJ_READY)
 	{
 		CommitTransactionCommand();
 		MemoryContextSwitchTo(turn_context);
 		return false;
 	}
-	ij_worker_found_extension();
 	ij_catalog_become_owner(saved);
 	return true;
 }
@@ -845,7 +852,7 @@ visit_ready_jobs(void)
 				return;
 			}
 		}
-		else if (absent)
+		else if (presence != IJ_READY)
 			return;
 		else
 		{
@@ -856,8 +863,14 @@ visit_ready_jobs(void)
 }
 
 /*
- * The extension is not there, or was not a moment ago.  Forget all work, unless it
- * appeared meanwhile; true if the database was given back.
+ * The extension is not there, or not all of it, or was not a moment ago.  Forget all
+ * work, unless it appeared meanwhile; true if there is nothing left to do here.
+ *
+ * A database without the extension is given back, and forgotten.  One that has it in
+ * part, as in the middle of a restore, stays known: executions of the jobs that are
+ * there may still be to come, so nothing is done to them, but once anything is told
+ * or, at the next heal, was written, a worker looks again.  What is told after we
+ * dropped what was told is a reason to do so.
  */
 static bool
 give_up_database(void)
@@ -884,6 +897,8 @@ give_up_database(void)
 			ij_worker_pause_full(NULL);
 			return false;
 		}
+		if (presence == IJ_INCOMPLETE)
+			return true;
 	} while (!ij_worker_give_back());
 	has_database = false;
 	return true;
@@ -935,13 +950,13 @@ work_until_there_is_a_reason_to_leave(void)
 		if (now >= trouble_until)
 		{
 			gather(now);
-			if (!absent && !dlist_is_empty(&ready))
+			if (presence == IJ_READY && !dlist_is_empty(&ready))
 			{
 				ij_worker_set_activity(IJ_WORKER_WORKING);
 				visit_ready_jobs();
 				idle_since = GetCurrentTimestamp();
 			}
-			if (absent && give_up_database())
+			if (presence != IJ_READY && give_up_database())
 				return;
 		}
 		now = GetCurrentTimestamp();

@@ -16,6 +16,8 @@
  *						left are locked or bad; it will try again
  *	connecting			the worker is starting
  *	probing				... to see whether the database has the extension
+ *	incomplete			the extension lacks a table, or a guard that is enabled: the database
+ *						is being restored, say; looked at again once it was written to
  *	working
  *	idle				the worker has nothing to do and is still connected
  *	asleep				there is no worker; the next deadline or commit starts one
@@ -69,6 +71,8 @@ database_state(const IjDatabase *database, TimestampTz now)
 	{
 		if (!ij_guc_worker_enabled)
 			return "disabled";
+		if (database->incomplete)
+			return "incomplete";
 		if (!ij_database_wants_worker(database, now))
 			return "asleep";
 		if (database->hold_until <= now)

@@ -1,12 +1,11 @@
 """Single devices: claim by device, and report."""
 
-from harness import BARE, PRODUCT, Failure, count, empty, job_id, load, pgbench, settle, sql, synchronous
+from harness import BARE, PRODUCT, Failure, count, empty, job_id, load, settle, sql, steady
 
 
 def one_claim_run(database, script, clients, duration, on, devices, seed, **variables):
     before = count(database, 'IN_PROGRESS')
-    run = pgbench(database, script, clients, duration=duration, options=synchronous(on),
-                  devices=devices, seed=seed, **variables)
+    run, rate = steady(database, script, clients, duration, on, devices=devices, seed=seed, **variables)
     claimed = count(database, 'IN_PROGRESS') - before
     # a device that was asked twice would only have resumed, which writes nothing
     if claimed != run.transactions:
@@ -15,11 +14,12 @@ def one_claim_run(database, script, clients, duration, on, devices, seed, **vari
     sql(database, """
         UPDATE job_executions SET status = 'SUCCEEDED', last_updated_at = now() WHERE status = 'IN_PROGRESS';
         VACUUM job_executions""")
-    return run.tps
+    return rate
 
 
 def measure_claim(figures, size):
-    devices, jobs = size['devices'], 10
+    # every run takes one execution of a part of the devices
+    devices, jobs = size['claim_devices'], 2 * size['repetitions']
     rates = []
 
     for clients in (1, 4, 16):
@@ -63,16 +63,16 @@ def measure_report(figures, size):
 
         def one_run(database, script, on):
             before = count(database, 'SUCCEEDED')
-            run = pgbench(database, script, 4, duration=size['window'], options=synchronous(on),
-                          first=first[database], jobs=jobs, devices=devices)
+            run, rate = steady(database, script, 4, size['window'], on,
+                               first=first[database], jobs=jobs, devices=devices)
             reported = count(database, 'SUCCEEDED') - before
             if reported != run.transactions:
                 raise Failure(f'{run.transactions} reports ended {reported} executions')
             # clients do not keep pace: leave room, so that no execution is met twice
-            first[database] += int(run.transactions * 1.3) // 4 * 4 + 400
+            first[database] += run.transactions * 2 // 4 * 4 + 400
             if first[database] >= jobs * devices:
                 raise Failure('the executions are used up: give the row more of them')
-            return run.tps
+            return rate
 
         for on in (True, False):
             case = f'report, jobs of {devices:,}, sync {"on" if on else "off"}'

@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import math
 import os
 import re
 import signal
@@ -117,7 +118,17 @@ class Run:
         self.tps = float(tps.group(1))
         self.transactions = int(count.group(1))
         self.elapsed = self.transactions / self.tps
-        self.log = log              # (end, latency in seconds), if asked for
+        self.log = log              # (end, latency in seconds, client), if asked for
+
+    def steady_rate(self):
+        """Transactions a second from when every client has ended its first one."""
+        first = {}
+        for end, _, client in self.log:
+            first.setdefault(client, end)
+        began, over = max(first.values()), self.log[-1][0]
+        if over - began < SHORTEST_WINDOW:
+            raise Failure('the clients took too long to warm up')
+        return sum(1 for end, _, _ in self.log if end > began) / (over - began)
 
 
 class Pgbench:
@@ -160,7 +171,7 @@ class Pgbench:
                         words = line.split()
                         # a run that was ended early may leave half a line
                         if len(words) >= 6:
-                            log.append((int(words[4]) + int(words[5]) / 1e6, int(words[2]) / 1e6))
+                            log.append((int(words[4]) + int(words[5]) / 1e6, int(words[2]) / 1e6, int(words[0])))
                 os.unlink(name)
             log.sort()
         if early:
@@ -176,6 +187,22 @@ def pgbench(database, script, clients, **arguments):
 
 def synchronous(on):
     return f"-c synchronous_commit={'on' if on else 'off'}"
+
+
+# A new process has none of the shared buffers in its page table, a pooled connection
+# has them all; so each client reads the table once before, which takes this long for
+# each of them, in seconds, on two cores.
+WARM_UP_PER_CLIENT = 0.12
+
+# a rate from less than this says nothing
+SHORTEST_WINDOW = 0.5
+
+
+def steady(database, script, clients, duration, on, **arguments):
+    """A run of about the given length once the clients are warm: (run, rate)."""
+    run = pgbench(database, script, clients, duration=duration + math.ceil(0.3 + clients * WARM_UP_PER_CLIENT),
+                  options=synchronous(on) + ' -c max_parallel_workers_per_gather=0', log=True, **arguments)
+    return run, run.steady_rate()
 
 
 def percentile(values, share):

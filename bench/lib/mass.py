@@ -59,8 +59,8 @@ def measure(figures, size):
             over = time.time()
         finally:
             log = beside.finish(early=True)
-        alone = [latency for end, latency in log if began - ALONE <= end < began]
-        during = [latency for end, latency in log if began <= end <= over]
+        alone = [latency for end, latency, _ in log if began - ALONE <= end < began]
+        during = [latency for end, latency, _ in log if began <= end <= over]
         tails = percentile(during, 0.99) * 1000, percentile(alone, 0.99) * 1000
         seen.setdefault(name, []).append((tails, longest * 1000))
         figures.record(f'claims beside {name}', 'p99 during', len(seen[name]), tails[0], 'ms')

@@ -15,7 +15,7 @@ def held_run(database, script, size, **variables):
         holder.close()
     began = run.log[0][0] - run.log[0][1]
     by_second = {}
-    for end, latency in run.log:
+    for end, latency, _ in run.log:
         by_second.setdefault(int(end - began), []).append(latency)
     return by_second
 

@@ -107,6 +107,26 @@ $node->safe_psql('postgres', 'DROP DATABASE closed WITH (FORCE)');
 unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/iot_jobs worker.*does not exist/,
 	'no worker ran against a wall');
 
+# --- half a restore: rows without a guard may not be all that are coming ---
+make_database('half', 3);
+finish_a_job('half', 'before');
+job_becomes($node, 10, 'half', 'before', 'COMPLETED');
+$node->safe_psql('half', q(
+BEGIN;
+ALTER TABLE job_executions DISABLE TRIGGER iot_jobs_guard;
+SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'early');
+SELECT update_job_execution('acme', 'early', 'd1', 'SUCCEEDED');
+SELECT wake_job_worker();
+COMMIT;));
+within($node, 10, 'half', q(SELECT state = 'incomplete' AND pid IS NULL FROM iot_jobs_worker WHERE database = 'half'),
+	'the worker leaves a database without a guard, and the view says why');
+is($node->safe_psql('half', q(SELECT status FROM jobs WHERE job_id = 'early')), 'IN_PROGRESS',
+	'it touched nothing');
+$node->safe_psql('half', 'ALTER TABLE job_executions ENABLE TRIGGER iot_jobs_guard');
+finish_a_job('half', 'late');
+job_becomes($node, 10, 'half', $_, 'COMPLETED', "with the guard back, job $_ is done") for qw(late early);
+not_hindered('half', 'DROP DATABASE half');
+
 # --- one worker for many databases ---
 $node->append_conf('postgresql.conf', q(
 iot_jobs.max_workers = 1
