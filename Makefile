@@ -14,12 +14,14 @@ MODULE_big   = iot_jobs
 PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
 OBJS = \
 	src/catalog.o \
+	src/databases.o \
 	src/direct.o \
 	src/errors.o \
 	src/executions.o \
 	src/fanout.o \
 	src/guard.o \
 	src/guc.o \
+	src/hints.o \
 	src/jobs.o \
 	src/jsonb_text.o \
 	src/launcher.o \
@@ -37,6 +39,7 @@ OBJS = \
 	src/store.o \
 	src/sweep.o \
 	src/tell.o \
+	src/told.o \
 	src/validate.o \
 	src/worker.o \
 	src/worker_state.o

@@ -542,12 +542,15 @@ BEGIN
             ('job_executions', 'execution_number', 'bigint', true, '1'),
             ('job_executions', 'queued_at', 'timestamp with time zone', true, 'now()'),
             ('job_executions', 'started_at', 'timestamp with time zone', false, NULL),
-            ('job_executions', 'last_updated_at', 'timestamp with time zone', true, 'now()')
+            ('job_executions', 'last_updated_at', 'timestamp with time zone', true, 'now()'),
+            ('iot_jobs_fleet', 'id', 'boolean', true, 'true'),
+            ('iot_jobs_fleet', 'devices', 'regclass', true, NULL),
+            ('iot_jobs_fleet', 'group_members', 'regclass', false, NULL)
            ) AS w(tab, col, typ, mandatory, def)
       FULL JOIN (pg_attribute a
                  JOIN pg_class c ON c.oid = a.attrelid
                   AND c.relnamespace = '@extschema@'::regnamespace
-                  AND c.relname = ANY ('{jobs,job_executions}')
+                  AND c.relname = ANY ('{jobs,job_executions,iot_jobs_fleet}')
                   AND a.attnum > 0 AND NOT a.attisdropped)
         ON c.relname::text = w.tab AND a.attname::text = w.col
       LEFT JOIN pg_attrdef d

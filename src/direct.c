@@ -280,13 +280,6 @@ jsonb_copy_of(TupleTableSlot *slot, AttrNumber column)
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
 
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 static IjExecStatus
 status_of(const IjDirect *direct, TupleTableSlot *slot)
 {
@@ -419,9 +412,9 @@ is_execution(IjDirect *direct, const text *job_id, const text *device_id)
 {
 	const AttrNumber *columns = direct->shape->columns;
 
-	return same_text(text_of(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
-		same_text(text_of(direct->found, columns[IJ_E_JOB_ID]), job_id) &&
-		(device_id == NULL || same_text(text_of(direct->found, columns[IJ_E_DEVICE_ID]), device_id));
+	return ij_same_text(text_of(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
+		ij_same_text(text_of(direct->found, columns[IJ_E_JOB_ID]), job_id) &&
+		(device_id == NULL || ij_same_text(text_of(direct->found, columns[IJ_E_DEVICE_ID]), device_id));
 }
 
 static void
@@ -464,9 +457,10 @@ update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
 		set_value(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
 	set_value(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
 	ExecStoreVirtualTuple(changed);
-	MemoryContextSwitchTo(old);
 
+	/* what that leaves behind goes with the next row */
 	ExecSimpleRelationUpdate(direct->result_rel, direct->estate, &direct->epq, found, changed);
+	MemoryContextSwitchTo(old);
 
 	/* the guard, the only BEFORE trigger there is, suppresses no row */
 	Assert(ItemPointerIsValid(&changed->tts_tid));
@@ -563,6 +557,7 @@ ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *fr
 {
 	Walk		walk;
 	int64		count = 0;
+	MemoryContext old;
 
 	*last = NULL;
 	walk_job(direct, &walk, job_id, from, true);
@@ -573,7 +568,9 @@ ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *fr
 		if (++count == limit)
 			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 		ResetPerTupleExprContext(direct->estate);
+		old = MemoryContextSwitchTo(GetPerTupleMemoryContext(direct->estate));
 		ExecSimpleRelationDelete(direct->result_rel, direct->estate, &direct->epq, direct->found);
+		MemoryContextSwitchTo(old);
 	}
 	end_walk(&walk);
 	return count;
@@ -607,6 +604,8 @@ typedef struct Queue
 static int
 compare_candidates(const IjDirect *direct, const Candidate *left, const Candidate *right)
 {
+	Form_pg_attribute job_id = TupleDescAttr(RelationGetDescr(direct->rel), direct->shape->columns[IJ_E_JOB_ID] - 1);
+
 	/* IN_PROGRESS before QUEUED, then by age, then as SQL would order job_id */
 	if (left->status != right->status)
 		return left->status == IJ_EXEC_IN_PROGRESS ? -1 : 1;
@@ -614,8 +613,7 @@ compare_candidates(const IjDirect *direct, const Candidate *left, const Candidat
 		return left->queued_at < right->queued_at ? -1 : 1;
 	return varstr_cmp(VARDATA_ANY(left->job_id), VARSIZE_ANY_EXHDR(left->job_id),
 					  VARDATA_ANY(right->job_id), VARSIZE_ANY_EXHDR(right->job_id),
-					  TupleDescAttr(RelationGetDescr(direct->rel),
-									direct->shape->columns[IJ_E_JOB_ID] - 1)->attcollation);
+					  job_id->attcollation);
 }
 
 /* Read the first candidates after this one; NULL: the very first. */
@@ -832,10 +830,10 @@ make_room(IjDirect *direct, int count)
 
 	if (direct->bulk == NULL)
 		direct->bulk = GetBulkInsertState();
-	if (direct->batch_size < count)
-		direct->batch = direct->batch ?
-			repalloc(direct->batch, count * sizeof(TupleTableSlot *)) :
-			palloc(count * sizeof(TupleTableSlot *));
+	if (direct->batch == NULL)
+		direct->batch = palloc(count * sizeof(TupleTableSlot *));
+	else if (direct->batch_size < count)
+		direct->batch = repalloc(direct->batch, count * sizeof(TupleTableSlot *));
 	while (direct->batch_size < count)
 		direct->batch[direct->batch_size++] = MakeSingleTupleTableSlot(RelationGetDescr(direct->rel),
 																	   table_slot_callbacks(direct->rel));

@@ -96,13 +96,18 @@ ij_error_execution_number(const IjExecution *execution, int64 expected)
 void
 ij_error_no_target(const IjJob *job)
 {
+	char	   *message;
+
+	if (job->target_device_id != NULL)
+		message = psprintf("device \"%s\" does not exist", text_to_cstring(job->target_device_id));
+	else if (job->target_group_id != NULL)
+		message = psprintf("device group \"%s\" has no devices or does not exist",
+						   text_to_cstring(job->target_group_id));
+	else
+		message = psprintf("tenant \"%s\" has no devices or does not exist", text_to_cstring(job->tenant_id));
 	ereport(ERROR,
 			(errcode(IJ_ERRCODE_NO_TARGET),
-			 job->target_device_id ?
-			 errmsg("device \"%s\" does not exist", text_to_cstring(job->target_device_id)) :
-			 job->target_group_id ?
-			 errmsg("device group \"%s\" has no devices or does not exist", text_to_cstring(job->target_group_id)) :
-			 errmsg("tenant \"%s\" has no devices or does not exist", text_to_cstring(job->tenant_id)),
+			 errmsg("%s", message),
 			 errdetail("The registry in use, or what row security shows of it, lists none."),
 			 errhint("A job needs a device at the time it is created. Table iot_jobs_fleet says which registry is used.")));
 }

@@ -20,7 +20,7 @@
 #include "utils/builtins.h"
 
 #include "errors.h"
-#include "shmem.h"
+#include "hints.h"
 #include "state.h"
 #include "store.h"
 
@@ -306,6 +306,12 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 		if ((statuses & IJ_STATUS_BIT(was->status)) == 0)
 			break;
 	}
+	if ((statuses & IJ_STATUS_BIT(was->status)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("execution of job \"%s\" on device \"%s\" could not be deleted",
+						text_to_cstring(job_id), text_to_cstring(device_id)),
+				 errdetail("A row security policy or a trigger of table job_executions keeps the row.")));
 	ereport(ERROR,
 			(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
 			 errmsg("execution of job \"%s\" on device \"%s\" is %s and cannot be deleted",

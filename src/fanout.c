@@ -130,9 +130,8 @@ require_columns(Oid relation, const char *const *columns, int count)
 			ereport(ERROR,
 					(errcode(number > 0 ? ERRCODE_DATATYPE_MISMATCH : ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("relation \"%s\" cannot serve as a registry of devices", get_rel_name(relation)),
-					 number > 0 ?
-					 errdetail("Its column \"%s\" is not of type text.", columns[i]) :
-					 errdetail("It has no column \"%s\".", columns[i]),
+					 errdetail(number > 0 ? "Its column \"%s\" is not of type text." : "It has no column \"%s\".",
+							   columns[i]),
 					 errhint("A view over it can give the columns the names and types that are needed.")));
 	}
 }

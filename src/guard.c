@@ -40,8 +40,8 @@
 #include "compat.h"
 #include "errors.h"
 #include "executions.h"
+#include "hints.h"
 #include "launcher.h"
-#include "shmem.h"
 #include "store.h"
 #include "tell.h"
 
@@ -64,13 +64,6 @@ static struct
 }			held_job;
 
 static IjGuardTrust trusted;
-
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
 
 /*
  * About this job only: a trigger of the operator that runs meanwhile may change
@@ -99,8 +92,8 @@ ij_guard_end_trust(IjGuardTrust was)
 static bool
 is_trusted(const text *tenant_id, const text *job_id)
 {
-	return trusted.job_id != NULL && same_text(trusted.tenant_id, tenant_id) &&
-		same_text(trusted.job_id, job_id);
+	return trusted.job_id != NULL && ij_same_text(trusted.tenant_id, tenant_id) &&
+		ij_same_text(trusted.job_id, job_id);
 }
 
 /* ------------------------------------------------------------------------
@@ -211,7 +204,7 @@ column_changed(const GuardRow *old, const GuardRow *new, const char *name)
 
 	if (old_null || new_null)
 		return old_null != new_null;
-	return !same_text(DatumGetTextPP(old_value), DatumGetTextPP(new_value));
+	return !ij_same_text(DatumGetTextPP(old_value), DatumGetTextPP(new_value));
 }
 
 static void
@@ -246,7 +239,7 @@ require_open_job(const text *tenant_id, const text *job_id)
 
 	if (held_job.transaction == ij_my_local_transaction_id() &&
 		held_job.subtransaction == GetCurrentSubTransactionId() &&
-		same_text(held_job.tenant_id, tenant_id) && same_text(held_job.job_id, job_id))
+		ij_same_text(held_job.tenant_id, tenant_id) && ij_same_text(held_job.job_id, job_id))
 		return;
 
 	/*

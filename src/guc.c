@@ -36,7 +36,7 @@ static const struct config_enum_entry create_tables_options[] = {
 #define MAX_DOCUMENT_BYTES		(64 * 1024 * 1024)
 #define MIN_DOCUMENT_BYTES		256
 
-/* as many as there are databases that can be known; see shmem.h */
+/* as many as there are databases that can be known; see databases.h */
 #define MAX_WORKERS				1024
 
 #define SECONDS_PER_DAY			(24 * 60 * 60)

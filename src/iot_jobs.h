@@ -17,6 +17,14 @@
 
 #include "state.h"
 
+/* the same bytes; the ids of this service know no other equality */
+static inline bool
+ij_same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
 /* longest id a caller may give, in characters; AWS allows 64 for a job and 128 for a thing */
 #define IJ_MAX_ID_CHARS				255
 

@@ -47,6 +47,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "databases.h"
 #include "guc.h"
 #include "launcher.h"
 #include "shmem.h"
@@ -131,7 +132,7 @@ ij_launcher_ensure(void)
 		return;
 	if (!ij_shmem_attach())
 		return;
-	ij_shmem_know_database();
+	ij_databases_know();
 	if (!ij_guc_worker_enabled || ij_shmem_launcher_running(&preloaded) ||
 		!ij_shmem_may_register_launcher(GetCurrentTimestamp()))
 		return;
@@ -188,7 +189,7 @@ probe_all_databases(void)
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
 		if (form->datallowconn && !form->datistemplate)
-			ij_shmem_probe_database(form->oid);
+			ij_databases_probe(form->oid);
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
@@ -221,7 +222,7 @@ remember_prepared_transactions(void)
 	LWLockRelease(ProcArrayLock);
 
 	for (int i = 0; i < count; i++)
-		ij_shmem_tell_prepared(dboids[i], xids[i]);
+		ij_databases_tell_prepared(dboids[i], xids[i]);
 	pfree(dboids);
 	pfree(xids);
 }
@@ -321,7 +322,7 @@ forget_ended_workers(TimestampTz now)
 		/* one that has taken its database said itself how it ended */
 		if (database != NULL && database->starts == s->starts)
 		{
-			ij_shmem_worker_lost(s->dboid, now);
+			ij_databases_worker_lost(s->dboid, now);
 			changed = true;
 		}
 		started = foreach_delete_current(started, lc);
@@ -354,7 +355,7 @@ start_worker(const IjDatabase *database, TimestampTz now)
 	worker.bgw_main_arg = ObjectIdGetDatum(database->dboid);
 	worker.bgw_notify_pid = MyProcPid;
 
-	ij_shmem_starting_worker(database->dboid, now);
+	ij_databases_starting_worker(database->dboid, now);
 
 	old_context = MemoryContextSwitchTo(TopMemoryContext);
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
@@ -389,10 +390,10 @@ database_ready(const IjDatabase *database, TimestampTz now)
 	switch (database_connectable(database->dboid))
 	{
 		case DATABASE_GONE:
-			ij_shmem_forget_database(database->dboid);
+			ij_databases_forget(database->dboid);
 			return false;
 		case DATABASE_CLOSED:
-			ij_shmem_hold_database(database->dboid,
+			ij_databases_hold(database->dboid,
 								   ms_from(now, CLOSED_RETRY_MS), false);
 			return false;
 		case DATABASE_OPEN:
@@ -400,7 +401,7 @@ database_ready(const IjDatabase *database, TimestampTz now)
 	}
 	if (ij_launcher_database_in_demand(database->dboid))
 	{
-		ij_shmem_hold_database(database->dboid,
+		ij_databases_hold(database->dboid,
 							   ms_from(now, RETRY_MS), true);
 		return false;
 	}
@@ -414,7 +415,7 @@ forget_dropped_databases(void)
 	{
 		if (databases[i].worker_pid == 0 &&
 			database_connectable(databases[i].dboid) == DATABASE_GONE)
-			ij_shmem_forget_database(databases[i].dboid);
+			ij_databases_forget(databases[i].dboid);
 	}
 }
 
@@ -454,7 +455,7 @@ launcher_turn(void)
 	int			nworking = 0;
 	int			places;
 
-	if (ij_shmem_poll_prepared())
+	if (ij_databases_poll_prepared())
 		wake_at = ms_from(now, RETRY_MS);
 
 	if (ij_guc_heal_interval > 0)
@@ -463,10 +464,10 @@ launcher_turn(void)
 
 		if (now >= due)
 		{
-			uint64		xids = ij_shmem_foreign_xids();
+			uint64		xids = ij_databases_foreign_xids();
 
 			if (xids != heal_xids)
-				ij_shmem_want_full_everywhere();
+				ij_databases_want_full_everywhere();
 			heal_xids = xids;
 			heal_at = now;
 			due = seconds_from(now, ij_guc_heal_interval);
@@ -475,10 +476,10 @@ launcher_turn(void)
 	}
 
 	notice_ended_workers();
-	ndatabases = ij_shmem_list_databases(databases);
+	ndatabases = ij_databases_list(databases);
 	if (forget_ended_workers(now))
-		ndatabases = ij_shmem_list_databases(databases);
-	if (ij_shmem_purge_wanted())
+		ndatabases = ij_databases_list(databases);
+	if (ij_databases_purge_wanted())
 		forget_dropped_databases();
 
 	places = ij_guc_max_workers - list_length(started);
@@ -516,7 +517,7 @@ launcher_turn(void)
 
 			qsort(working, nworking, sizeof(IjDatabase *), compare_yield);
 			for (int j = 0; j < Min(wanted, nworking); j++)
-				ij_shmem_ask_to_yield(working[j]->dboid);
+				ij_databases_ask_to_yield(working[j]->dboid);
 			break;
 		}
 		if (!database_ready(waiting[i], now))
@@ -587,13 +588,13 @@ ij_launcher_main(Datum main_arg)
 	turn_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs launcher", ALLOCSET_DEFAULT_SIZES);
 	databases = MemoryContextAlloc(TopMemoryContext, sizeof(IjDatabase) * IJ_MAX_DATABASES);
 	heal_at = GetCurrentTimestamp();
-	heal_xids = ij_shmem_foreign_xids();
+	heal_xids = ij_databases_foreign_xids();
 
-	if (ij_shmem_scan_wanted())
+	if (ij_databases_scan_wanted())
 	{
 		probe_all_databases();
 		remember_prepared_transactions();
-		ij_shmem_scan_done();
+		ij_databases_scan_done();
 	}
 
 	for (;;)

@@ -57,9 +57,7 @@ string_field(JsonbContainer *report, const char *name, const char **complaint)
 	if (value != NULL && value->type == jbvString)
 		return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 	if (*complaint == NULL)
-		*complaint = value == NULL ?
-			psprintf("report has no \"%s\"", name) :
-			psprintf("\"%s\" of the report is not a string", name);
+		*complaint = psprintf(value == NULL ? "report has no \"%s\"" : "\"%s\" of the report is not a string", name);
 	return NULL;
 }
 

@@ -17,6 +17,9 @@
 
 #include "catalog/pg_type.h"
 
+/* the text is laid out for people */
+/* clang-format off */
+
 /* in the order of rows.c */
 #define JOB(j) \
 	j ".job_id, " j ".tenant_id, " j ".document_type, " j ".document_params, " \
@@ -320,3 +323,5 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, 1, {JSONBOID}
 	},
 };
+
+/* clang-format on */

@@ -727,8 +727,7 @@ ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *g
 			device = DatumGetTextPP(value);
 
 			/* a view may list a device twice; the order brings the two together */
-			if (last != NULL && VARSIZE_ANY_EXHDR(last) == VARSIZE_ANY_EXHDR(device) &&
-				memcmp(VARDATA_ANY(last), VARDATA_ANY(device), VARSIZE_ANY_EXHDR(device)) == 0)
+			if (last != NULL && ij_same_text(last, device))
 				continue;
 			devices[count++] = PointerGetDatum(device);
 			last = device;

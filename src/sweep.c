@@ -30,7 +30,7 @@
 #include "catalog.h"
 #include "executions.h"
 #include "guard.h"
-#include "shmem.h"
+#include "hints.h"
 #include "store.h"
 
 /*
@@ -110,8 +110,7 @@ find_witness(const IjJob *job, const text *from)
 			return true;
 		ij_hint_set(IJ_HINT_WITNESS, job->tenant_id, job->job_id, open);
 		again = ij_store_first_execution(job->tenant_id, job->job_id, open, IJ_OPEN_STATUSES);
-		if (again != NULL && VARSIZE_ANY_EXHDR(again) == VARSIZE_ANY_EXHDR(open) &&
-			memcmp(VARDATA_ANY(again), VARDATA_ANY(open), VARSIZE_ANY_EXHDR(open)) == 0)
+		if (again != NULL && ij_same_text(again, open))
 			return true;
 		open = again;
 	}

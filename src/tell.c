@@ -30,6 +30,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "databases.h"
+#include "hints.h"
+#include "iot_jobs.h"
 #include "shmem.h"
 #include "tell.h"
 
@@ -96,13 +99,6 @@ told_by_transaction(void)
 	return told;
 }
 
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 static text *
 keep_text(const text *value)
 {
@@ -117,7 +113,7 @@ keep_text(const text *value)
 static bool
 is_job(const ToldJob *job, const text *tenant_id, const text *job_id)
 {
-	return same_text(job->job_id, job_id) && same_text(job->tenant_id, tenant_id);
+	return ij_same_text(job->job_id, job_id) && ij_same_text(job->tenant_id, tenant_id);
 }
 
 static void
@@ -166,7 +162,7 @@ told_job(const text *tenant_id, const text *job_id)
 	if (t->last != NOTHING && is_job(&t->jobs[t->last], tenant_id, job_id))
 		return &t->jobs[t->last];
 
-	hash = hash_combine64(ij_shmem_hash(tenant_id), ij_shmem_hash(job_id));
+	hash = hash_combine64(ij_hint_hash(tenant_id), ij_hint_hash(job_id));
 	if (t->max_jobs > 0)
 	{
 		for (int n = t->buckets[hash % t->max_jobs]; n != NOTHING; n = t->jobs[n].next_in_bucket)
@@ -221,7 +217,7 @@ ij_tell_ended(const text *tenant_id, const text *job_id, const text *device_id)
 			job->devices = repalloc(job->devices, job->max_devices * sizeof(uint64));
 		}
 	}
-	job->devices[job->ndevices++] = ij_shmem_hash(device_id);
+	job->devices[job->ndevices++] = ij_hint_hash(device_id);
 }
 
 void
@@ -291,13 +287,13 @@ tell_all(const Told *t)
 		{
 			if (worth_telling(&t->jobs[i]))
 			{
-				ij_shmem_tell_job(t->jobs[i].tenant_id, t->jobs[i].job_id);
+				ij_databases_tell_job(t->jobs[i].tenant_id, t->jobs[i].job_id);
 				any = true;
 			}
 		}
 	}
 	if (any)
-		ij_shmem_tell(t->everything, t->deadline);
+		ij_databases_tell(t->everything, t->deadline);
 }
 
 static void
@@ -321,7 +317,7 @@ tell_at_end(XactEvent event, void *arg)
 
 		case XACT_EVENT_PREPARE:
 			told = NULL;
-			ij_shmem_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny());
+			ij_databases_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny());
 			break;
 
 		case XACT_EVENT_PARALLEL_COMMIT:

@@ -24,7 +24,7 @@
  * shared memory in leave().  A crash loses that with all else, and begins with a
  * look at everything.
  *
- * No SQL and no rule is here: see sweep.c.  Nor is a lock: see shmem.c.
+ * No SQL and no rule is here: see sweep.c.  Nor is a lock: see databases.c.
  */
 #include "postgres.h"
 
@@ -47,10 +47,13 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "databases.h"
 #include "guc.h"
+#include "iot_jobs.h"
 #include "launcher.h"
 #include "shmem.h"
 #include "sweep.h"
+#include "told.h"
 #include "worker.h"
 
 /* jobs taken from one source in one turn */
@@ -222,13 +225,6 @@ copy_text(const text *value)
 	return copy;
 }
 
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 static uint32
 hash_ids(const text *tenant_id, const text *job_id)
 {
@@ -248,8 +244,8 @@ find_visit(dlist_head *list, uint32 hash, const text *tenant_id, const text *job
 	{
 		Visit	   *visit = dlist_container(Visit, node, iter.cur);
 
-		if (visit->hash == hash && same_text(visit->job_id, job_id) &&
-			same_text(visit->tenant_id, tenant_id))
+		if (visit->hash == hash && ij_same_text(visit->job_id, job_id) &&
+			ij_same_text(visit->tenant_id, tenant_id))
 			return visit;
 	}
 	return NULL;

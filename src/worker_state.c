@@ -37,6 +37,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "databases.h"
 #include "guc.h"
 #include "launcher.h"
 #include "shmem.h"
@@ -140,7 +141,7 @@ put_row(ReturnSetInfo *rsinfo, const IjDatabase *database, const char *name,
 	{
 		char		message[IJ_ERROR_BYTES];
 
-		ij_shmem_last_error(database->dboid, message);
+		ij_databases_last_error(database->dboid, message);
 		values[STATE_LAST_ERROR] = CStringGetTextDatum(message);
 		nulls[STATE_LAST_ERROR] = false;
 	}
@@ -184,7 +185,7 @@ iot_jobs_worker_state(PG_FUNCTION_ARGS)
 	{
 		running = ij_shmem_launcher_running(&preloaded);
 		databases = palloc(sizeof(IjDatabase) * IJ_MAX_DATABASES);
-		ndatabases = ij_shmem_list_databases(databases);
+		ndatabases = ij_databases_list(databases);
 	}
 
 	if (!running)

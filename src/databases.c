@@ -1,0 +1,814 @@
+/*
+ * databases.c
+ *		What there is to do in each database known, who does it, and how it went.
+ *
+ * Each database has a slot: sessions write into it what there is to do, its worker
+ * takes that and writes what it did, and the launcher reads all slots to decide
+ * who gets a worker.  Beside the slots are the transactions that were prepared with
+ * something to tell.
+ *
+ * Lock: IjDatabases.lock guards all of it, and the queues of told.c with it.  It is
+ * held for moments, and with no other lock.  Without it are read only the dboid of a
+ * slot, where a stale answer does no harm, and what nobody but the reader writes: the
+ * mark of the launcher that it has scanned, and a worker's own activity and findings.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/procarray.h"
+#include "utils/timestamp.h"
+
+#include "databases.h"
+#include "shmem.h"
+#include "told.h"
+
+/* prepared transactions remembered; one too many is found by the next heal */
+#define MAX_PREPARED		1024
+
+/* first and longest pause after failures in a row */
+#define BACKOFF_FIRST_MS	500
+#define BACKOFF_LAST_MS		60000
+
+/* the same error is logged once in this time */
+#define LOG_AGAIN_MS		60000
+
+#define NOTHING				(-1)
+
+typedef struct IjSlot
+{
+	IjDatabase	database;		/* dboid is read without lock too */
+	Latch	   *worker_latch;	/* NULL without a worker */
+	IjToldQueue queue;			/* its length is also in database.told */
+	IjTold		cursor;			/* valid if full_paused */
+	TimestampTz logged_at;		/* when last_error was last logged */
+	char		last_error[IJ_ERROR_BYTES];
+} IjSlot;
+
+typedef struct IjPrepared
+{
+	Oid			dboid;			/* InvalidOid: free */
+	TransactionId xid;
+} IjPrepared;
+
+typedef struct IjDatabases
+{
+	LWLock		lock;			/* guards all below */
+	bool		scanned;		/* a launcher has looked at all databases */
+	bool		purge_wanted;	/* no slot was free */
+	uint64		own_xids;		/* transaction ids used by workers */
+	int			slots_used;		/* no slot at or after this one is in use */
+	IjSlot		slots[IJ_MAX_DATABASES];
+	int			prepared_used;	/* likewise */
+	IjPrepared	prepared[MAX_PREPARED];
+} IjDatabases;
+
+static IjDatabases *shared = NULL;
+
+/* the slot of this database as last seen; may be stale in a session, never in its worker */
+static int	my_slot = NOTHING;
+
+Size
+ij_databases_size(void)
+{
+	return sizeof(IjDatabases);
+}
+
+void
+ij_databases_init(void *place, int tranche_id, uint64 seed)
+{
+	IjDatabases *fresh = place;
+
+	memset(fresh, 0, sizeof(IjDatabases));
+	LWLockInitialize(&fresh->lock, tranche_id);
+}
+
+void
+ij_databases_attach(void *place)
+{
+	shared = place;
+}
+
+/*
+ * ------------------------------------------------------------
+ * Slots.  The caller of each static function here holds the lock.
+ * ------------------------------------------------------------
+ */
+
+static int
+find_slot(Oid dboid)
+{
+	for (int i = 0; i < shared->slots_used; i++)
+	{
+		if (shared->slots[i].database.dboid == dboid)
+			return i;
+	}
+	return NOTHING;
+}
+
+/* find or make the slot of a database; NOTHING if all are taken */
+static int
+make_slot(Oid dboid)
+{
+	int			n = find_slot(dboid);
+	IjSlot	   *s;
+
+	if (n != NOTHING)
+		return n;
+	n = find_slot(InvalidOid);
+	if (n == NOTHING)
+	{
+		if (shared->slots_used == IJ_MAX_DATABASES)
+		{
+			shared->purge_wanted = true;
+			return NOTHING;
+		}
+		n = shared->slots_used++;
+	}
+	s = &shared->slots[n];
+	memset(s, 0, sizeof(IjSlot));
+	ij_told_open_queue(&s->queue);
+	s->database.dboid = dboid;
+	s->database.full_wanted = true;
+	s->database.watermark = DT_NOBEGIN;
+	s->database.next_deadline = DT_NOEND;
+	s->database.overdue = DT_NOEND;
+	return n;
+}
+
+/* queue the job unless it is queued already; a full table becomes a full pass */
+static void
+enqueue_told(IjSlot *s, const IjTold *told)
+{
+	if (!ij_told_enqueue(&s->queue, s - shared->slots, told))
+		s->database.full_wanted = true;
+	s->database.told = s->queue.length;
+}
+
+/* take the oldest job of the queue, into *told unless NULL; false if there is none */
+static bool
+dequeue_told(IjSlot *s, IjTold *told)
+{
+	bool		taken = ij_told_dequeue(&s->queue, told);
+
+	s->database.told = s->queue.length;
+	return taken;
+}
+
+static void
+clear_told(int slot)
+{
+	IjDatabase *database = &shared->slots[slot].database;
+
+	while (dequeue_told(&shared->slots[slot], NULL))
+	{
+		/* forget it */
+	}
+	database->full_wanted = false;
+	database->full_paused = false;
+	database->watermark = DT_NOBEGIN;
+	database->next_deadline = DT_NOEND;
+	database->overdue = DT_NOEND;
+}
+
+static void
+free_slot(int slot)
+{
+	clear_told(slot);
+	shared->slots[slot].database.dboid = InvalidOid;
+}
+
+/* the slot of the session's database; its worker never gives it away behind its back */
+static int
+session_slot(void)
+{
+	if (my_slot == NOTHING || shared->slots[my_slot].database.dboid != MyDatabaseId)
+		my_slot = make_slot(MyDatabaseId);
+	return my_slot;
+}
+
+bool
+ij_database_wants_worker(const IjDatabase *database, TimestampTz now)
+{
+	return database->full_wanted || database->full_paused || database->told > 0 ||
+		database->next_deadline <= now;
+}
+
+static TimestampTz
+backoff_end(int failures, TimestampTz now)
+{
+	int64		pause = BACKOFF_FIRST_MS;
+
+	for (int i = 1; i < failures && pause < BACKOFF_LAST_MS; i++)
+		pause *= 2;
+	return TimestampTzPlusMilliseconds(now, Min(pause, BACKOFF_LAST_MS));
+}
+
+int
+ij_databases_list(IjDatabase *databases)
+{
+	int			n = 0;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->slots_used; i++)
+	{
+		if (OidIsValid(shared->slots[i].database.dboid))
+			databases[n++] = shared->slots[i].database;
+	}
+	LWLockRelease(&shared->lock);
+	return n;
+}
+
+void
+ij_databases_last_error(Oid dboid, char *message)
+{
+	int			slot;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	slot = find_slot(dboid);
+	if (slot != NOTHING)
+		memcpy(message, shared->slots[slot].last_error, IJ_ERROR_BYTES);
+	else
+		message[0] = '\0';
+	LWLockRelease(&shared->lock);
+}
+
+/*
+ * ------------------------------------------------------------
+ * Sessions
+ * ------------------------------------------------------------
+ */
+
+bool
+ij_databases_knows_mine(void)
+{
+	return my_slot != NOTHING && shared->slots[my_slot].database.dboid == MyDatabaseId;
+}
+
+void
+ij_databases_know(void)
+{
+	bool		fresh;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	fresh = find_slot(MyDatabaseId) == NOTHING;
+	my_slot = NOTHING;
+	(void) session_slot();
+	LWLockRelease(&shared->lock);
+	if (fresh)
+		ij_shmem_wake_launcher();
+}
+
+void
+ij_databases_tell_job(const text *tenant_id, const text *job_id)
+{
+	IjTold		told;
+	bool		fits = ij_told_make(&told, tenant_id, job_id);
+	int			slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = session_slot();
+	if (slot != NOTHING)
+	{
+		if (fits)
+			enqueue_told(&shared->slots[slot], &told);
+		else
+			shared->slots[slot].database.full_wanted = true;
+	}
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_databases_tell(bool everything, TimestampTz deadline)
+{
+	int			slot;
+	bool		wake = false;
+	Latch	   *latch = NULL;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = session_slot();
+	if (slot != NOTHING)
+	{
+		IjDatabase *database = &shared->slots[slot].database;
+
+		if (everything)
+			database->full_wanted = true;
+		wake = database->full_wanted || database->told > 0;
+		if (deadline < database->next_deadline)
+		{
+			database->next_deadline = deadline;
+			wake = true;
+		}
+		if (deadline <= database->watermark)
+			database->watermark = deadline - 1;
+		latch = shared->slots[slot].worker_latch;
+	}
+	else
+		wake = true;			/* the launcher may find a slot to free */
+	LWLockRelease(&shared->lock);
+
+	/* a deadline later than one that is known wakes nobody */
+	if (!wake)
+		return;
+	if (latch != NULL)
+		SetLatch(latch);
+	else
+		ij_shmem_wake_launcher();
+}
+
+void
+ij_databases_tell_prepared(Oid dboid, TransactionId xid)
+{
+	int			n;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (n = 0; n < shared->prepared_used; n++)
+	{
+		if (!OidIsValid(shared->prepared[n].dboid))
+			break;
+	}
+	if (n < MAX_PREPARED)
+	{
+		shared->prepared[n].dboid = dboid;
+		shared->prepared[n].xid = xid;
+		shared->prepared_used = Max(shared->prepared_used, n + 1);
+	}
+	LWLockRelease(&shared->lock);
+	ij_shmem_wake_launcher();
+}
+
+/*
+ * ------------------------------------------------------------
+ * The launcher
+ * ------------------------------------------------------------
+ */
+
+/* only the launcher reads or writes this */
+bool
+ij_databases_scan_wanted(void)
+{
+	return !shared->scanned;
+}
+
+void
+ij_databases_scan_done(void)
+{
+	shared->scanned = true;
+}
+
+void
+ij_databases_probe(Oid dboid)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	(void) make_slot(dboid);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+ij_databases_purge_wanted(void)
+{
+	bool		wanted;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	wanted = shared->purge_wanted;
+	shared->purge_wanted = false;
+	LWLockRelease(&shared->lock);
+	return wanted;
+}
+
+void
+ij_databases_forget(Oid dboid)
+{
+	int			slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot != NOTHING && shared->slots[slot].database.worker_pid == 0)
+		free_slot(slot);
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_databases_starting_worker(Oid dboid, TimestampTz now)
+{
+	int			slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot != NOTHING)
+	{
+		shared->slots[slot].database.started_at = now;
+		shared->slots[slot].database.making_way = false;
+	}
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_databases_hold(Oid dboid, TimestampTz until, bool making_way)
+{
+	int			slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot != NOTHING)
+	{
+		shared->slots[slot].database.hold_until = until;
+		shared->slots[slot].database.making_way = making_way;
+	}
+	LWLockRelease(&shared->lock);
+}
+
+static void
+count_failure(IjDatabase *database, TimestampTz now)
+{
+	database->failures++;
+	database->hold_until = backoff_end(database->failures, now);
+}
+
+void
+ij_databases_worker_lost(Oid dboid, TimestampTz now)
+{
+	int			slot;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot != NOTHING)
+		count_failure(&shared->slots[slot].database, now);
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_databases_ask_to_yield(Oid dboid)
+{
+	int			slot;
+	Latch	   *latch = NULL;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	slot = find_slot(dboid);
+	if (slot != NOTHING && !shared->slots[slot].database.yield_wanted)
+	{
+		shared->slots[slot].database.yield_wanted = true;
+		latch = shared->slots[slot].worker_latch;
+	}
+	LWLockRelease(&shared->lock);
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+void
+ij_databases_want_full_everywhere(void)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->slots_used; i++)
+	{
+		IjSlot	   *s = &shared->slots[i];
+
+		if (!OidIsValid(s->database.dboid))
+			continue;
+		s->database.full_wanted = true;
+		if (s->worker_latch != NULL)
+			SetLatch(s->worker_latch);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+uint64
+ij_databases_foreign_xids(void)
+{
+	uint64		own;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	own = shared->own_xids;
+	LWLockRelease(&shared->lock);
+	return U64FromFullTransactionId(ReadNextFullTransactionId()) - own;
+}
+
+bool
+ij_databases_poll_prepared(void)
+{
+	int			used;
+	bool		left = false;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	used = shared->prepared_used;
+	LWLockRelease(&shared->lock);
+
+	for (int i = 0; i < used; i++)
+	{
+		IjPrepared	prepared;
+		Latch	   *latch = NULL;
+
+		LWLockAcquire(&shared->lock, LW_SHARED);
+		prepared = shared->prepared[i];
+		LWLockRelease(&shared->lock);
+
+		if (!OidIsValid(prepared.dboid))
+			continue;
+
+		/* may have to read the subtransaction log, so not under our lock */
+		if (TransactionIdIsInProgress(prepared.xid))
+		{
+			left = true;
+			continue;
+		}
+
+		/* only the launcher removes an entry, so it is still this one */
+		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+		shared->prepared[i].dboid = InvalidOid;
+		while (shared->prepared_used > 0 &&
+			   !OidIsValid(shared->prepared[shared->prepared_used - 1].dboid))
+			shared->prepared_used--;
+		{
+			int			slot = make_slot(prepared.dboid);
+
+			if (slot != NOTHING)
+			{
+				shared->slots[slot].database.full_wanted = true;
+				latch = shared->slots[slot].worker_latch;
+			}
+		}
+		LWLockRelease(&shared->lock);
+		if (latch != NULL)
+			SetLatch(latch);
+	}
+	return left;
+}
+
+/*
+ * ------------------------------------------------------------
+ * A worker
+ * ------------------------------------------------------------
+ */
+
+bool
+ij_worker_take_database(Oid dboid)
+{
+	bool		taken = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	my_slot = find_slot(dboid);
+	if (my_slot != NOTHING && shared->slots[my_slot].database.worker_pid == 0)
+	{
+		IjSlot	   *s = &shared->slots[my_slot];
+
+		s->database.worker_pid = MyProcPid;
+		s->database.activity = IJ_WORKER_CONNECTING;
+		s->database.starts++;
+		s->database.yield_wanted = false;
+		s->worker_latch = MyLatch;
+		taken = true;
+	}
+	else
+		my_slot = NOTHING;
+	LWLockRelease(&shared->lock);
+
+	/* only now can the launcher ask us to make room for others that wait */
+	if (taken)
+		ij_shmem_wake_launcher();
+	return taken;
+}
+
+/*
+ * The launcher is woken in any case: there is a free place now.
+ */
+void
+ij_worker_leave_database(bool failed, TimestampTz hold_until, bool making_way)
+{
+	if (my_slot != NOTHING)
+	{
+		IjSlot	   *s = &shared->slots[my_slot];
+		TimestampTz now = GetCurrentTimestamp();
+
+		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+		s->database.worker_pid = 0;
+		s->database.activity = IJ_WORKER_NONE;
+		s->database.yield_wanted = false;
+		s->worker_latch = NULL;
+		if (failed)
+			count_failure(&s->database, now);
+		else
+		{
+			s->database.hold_until = hold_until;
+			s->database.making_way = making_way;
+		}
+		my_slot = NOTHING;
+		LWLockRelease(&shared->lock);
+	}
+	ij_shmem_wake_launcher();
+}
+
+void
+ij_worker_drop_told(void)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	clear_told(my_slot);
+	LWLockRelease(&shared->lock);
+}
+
+bool
+ij_worker_give_back(void)
+{
+	IjSlot	   *s = &shared->slots[my_slot];
+	bool		given = false;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (!s->database.full_wanted && s->database.told == 0 &&
+		s->database.next_deadline == DT_NOEND)
+	{
+		s->database.worker_pid = 0;
+		s->worker_latch = NULL;
+		free_slot(my_slot);
+		my_slot = NOTHING;
+		given = true;
+	}
+	LWLockRelease(&shared->lock);
+	return given;
+}
+
+void
+ij_worker_get(IjDatabase *database)
+{
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	*database = shared->slots[my_slot].database;
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_worker_set_activity(IjWorkerActivity activity)
+{
+	/* a word of its own, and only this process writes it */
+	shared->slots[my_slot].database.activity = activity;
+}
+
+void
+ij_worker_found_extension(bool complete)
+{
+	IjDatabase *database = &shared->slots[my_slot].database;
+
+	/* only this process writes them */
+	if (database->probed && database->incomplete == !complete)
+		return;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	/* what was told while it was incomplete is gone: look at everything */
+	if (database->incomplete && complete)
+		database->full_wanted = true;
+	database->probed = true;
+	database->incomplete = !complete;
+	LWLockRelease(&shared->lock);
+}
+
+int
+ij_worker_take_told(IjTold *told, int max)
+{
+	int			n = 0;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	while (n < max && dequeue_told(&shared->slots[my_slot], &told[n]))
+		n++;
+	LWLockRelease(&shared->lock);
+	return n;
+}
+
+void
+ij_worker_put_back(const IjTold *told)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (told != NULL)
+		enqueue_told(&shared->slots[my_slot], told);
+	else
+		shared->slots[my_slot].database.full_wanted = true;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+ij_worker_take_full(bool *has_cursor, IjTold *cursor)
+{
+	IjSlot	   *s = &shared->slots[my_slot];
+	bool		wanted;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	*has_cursor = s->database.full_paused;
+	if (*has_cursor)
+	{
+		/* go on where the last worker stopped; a newer wish stays for afterwards */
+		*cursor = s->cursor;
+		s->database.full_paused = false;
+		wanted = true;
+	}
+	else
+	{
+		wanted = s->database.full_wanted;
+		s->database.full_wanted = false;
+	}
+	LWLockRelease(&shared->lock);
+	return wanted;
+}
+
+void
+ij_worker_pause_full(const IjTold *cursor)
+{
+	IjSlot	   *s = &shared->slots[my_slot];
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	if (cursor != NULL)
+	{
+		s->cursor = *cursor;
+		s->database.full_paused = true;
+	}
+	else
+		s->database.full_wanted = true;
+	LWLockRelease(&shared->lock);
+}
+
+TimestampTz
+ij_worker_list_due(TimestampTz upto)
+{
+	IjDatabase *database = &shared->slots[my_slot].database;
+	TimestampTz from;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	/* a clock that was set back must not hide the deadlines that come again */
+	from = Min(database->watermark, upto);
+	database->watermark = upto;
+	if (database->next_deadline <= upto && database->next_deadline < database->overdue)
+		database->overdue = database->next_deadline;
+	database->next_deadline = DT_NOEND;
+	LWLockRelease(&shared->lock);
+	return from;
+}
+
+/*
+ * Since ij_worker_list_due() any commit may have told a deadline, earlier than
+ * those listed or not: so only ever lower what is there.
+ */
+void
+ij_worker_listed_due(TimestampTz reached, TimestampTz next)
+{
+	IjDatabase *database = &shared->slots[my_slot].database;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	database->watermark = Min(database->watermark, reached);
+	database->next_deadline = Min(database->next_deadline, next);
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_worker_nothing_overdue(void)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->slots[my_slot].database.overdue = DT_NOEND;
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_worker_count_pass(int64 expired, int64 completed, int64 deleted, int own_xids)
+{
+	IjDatabase *database = &shared->slots[my_slot].database;
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	database->passes++;
+	database->last_pass = now;
+	database->expired += expired;
+	database->completed += completed;
+	database->deleted += deleted;
+	shared->own_xids += own_xids;
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_worker_succeeded(void)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->slots[my_slot].database.failures = 0;
+	LWLockRelease(&shared->lock);
+}
+
+bool
+ij_worker_note_error(const char *message, bool may_log)
+{
+	IjSlot	   *s = &shared->slots[my_slot];
+	TimestampTz now = GetCurrentTimestamp();
+	char		cut[IJ_ERROR_BYTES];
+	int			len = pg_mbcliplen(message, strlen(message), IJ_ERROR_BYTES - 1);
+	bool		log;
+
+	memset(cut, 0, sizeof(cut));
+	memcpy(cut, message, len);
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	log = may_log &&
+		(strcmp(s->last_error, cut) != 0 ||
+		 now >= TimestampTzPlusMilliseconds(s->logged_at, LOG_AGAIN_MS));
+	if (log)
+		s->logged_at = now;
+	memcpy(s->last_error, cut, sizeof(cut));
+	s->database.last_error_at = now;
+	s->database.failures++;
+	LWLockRelease(&shared->lock);
+	return log;
+}
