@@ -1,7 +1,8 @@
--- A device takes its next execution; every device once a run.
+-- A device takes its next execution; the devices take turns.
 \if :n = 0
     SELECT count(status_details) FROM job_executions;
 \endif
 \set n :n + 1
-\set device 100000000000 + 1 + permute((:n - 1) * :clients + :client_id, :devices, :seed)
+\set turn :first + (:n - 1) * :clients + :client_id
+\set device 100000000000 + 1 + permute(:turn % :devices, :devices, 42)
 SELECT * FROM start_next_pending_job_execution('tenant-0001', :device);

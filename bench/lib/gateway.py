@@ -38,7 +38,7 @@ def measure_batch(figures, size):
 
     def product(script, on):
         before = count(PRODUCT, 'SUCCEEDED')
-        run = pgbench(PRODUCT, script, CLIENTS, duration=size['window'], options=synchronous(on),
+        run = pgbench(PRODUCT, script, CLIENTS, duration=size['batch_window'], options=synchronous(on),
                       batch=BATCH, gateways=gateways, first=state['first'], seed=7)
         state['first'] += run.transactions
         if count(PRODUCT, 'QUEUED') == 0:
@@ -47,7 +47,7 @@ def measure_batch(figures, size):
 
     def queue(on):
         before = number(BARE, 'SELECT count(*) FROM queue')
-        run = pgbench(BARE, 'queue_batch.sql', CLIENTS, duration=size['window'], options=synchronous(on), batch=BATCH)
+        run = pgbench(BARE, 'queue_batch.sql', CLIENTS, duration=size['batch_window'], options=synchronous(on), batch=BATCH)
         left = number(BARE, 'SELECT count(*) FROM queue')
         if left == 0:
             raise Failure('the queue ran dry')
@@ -66,7 +66,7 @@ def measure_batch(figures, size):
         }
         if worker and worker.installed:
             worker.fill(size['queue'])
-            variants['graphile-worker'] = lambda: worker.batch(CLIENTS, size['window'], on)
+            variants['graphile-worker'] = lambda: worker.batch(CLIENTS, size['batch_window'], on)
         values = figures.alternate(f'claim and report {BATCH} a call, sync {word}', variants,
                                    size['repetitions'], 'jobs/s')
         best = max((name for name in values if name in ('plain queue', 'graphile-worker')),
@@ -91,12 +91,12 @@ def measure_one(figures, size):
 
     def product(clients):
         before = count(PRODUCT, 'IN_PROGRESS')
-        run = pgbench(PRODUCT, 'claim_one.sql', clients, duration=size['window'])
+        run = pgbench(PRODUCT, 'claim_one.sql', clients, duration=size['batch_window'])
         return (count(PRODUCT, 'IN_PROGRESS') - before) / run.elapsed
 
     def queue(clients):
         before = number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0')
-        run = pgbench(BARE, 'queue_one.sql', clients, duration=size['window'])
+        run = pgbench(BARE, 'queue_one.sql', clients, duration=size['batch_window'])
         return (number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0') - before) / run.elapsed
 
     values = figures.alternate('tenant-wide claims of one', {

@@ -2,7 +2,6 @@
 
 import csv
 import glob
-import math
 import os
 import re
 import signal
@@ -126,9 +125,11 @@ class Run:
         for end, _, client in self.log:
             first.setdefault(client, end)
         began, over = max(first.values()), self.log[-1][0]
-        if over - began < SHORTEST_WINDOW:
-            raise Failure('the clients took too long to warm up')
         return sum(1 for end, _, _ in self.log if end > began) / (over - began)
+
+
+# seconds; longer than anything that is ended when it has run long enough
+LONG = 3600
 
 
 class Pgbench:
@@ -157,11 +158,12 @@ class Pgbench:
         self.process = subprocess.Popen(command + [database], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True, env=environment(options))
 
-    def finish(self, early=False):
-        if early:
+    def finish(self, now=False):
+        """Wait for it; with now, have it end as if its time were over, which is what the signal is for."""
+        if now:
             if self.process.poll() is not None:
                 raise Failure(f'pgbench ended by itself: {complaint(self.process.stdout.read())}')
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(signal.SIGALRM)
         output = self.process.communicate()[0]
         log = []
         if self.prefix:
@@ -169,13 +171,9 @@ class Pgbench:
                 with open(name, encoding='ascii') as lines:
                     for line in lines:
                         words = line.split()
-                        # a run that was ended early may leave half a line
-                        if len(words) >= 6:
-                            log.append((int(words[4]) + int(words[5]) / 1e6, int(words[2]) / 1e6, int(words[0])))
+                        log.append((int(words[4]) + int(words[5]) / 1e6, int(words[2]) / 1e6, int(words[0])))
                 os.unlink(name)
             log.sort()
-        if early:
-            return log
         if self.process.returncode != 0:
             raise Failure(f'pgbench: {complaint(output)}')
         return Run(output, log)
@@ -189,19 +187,20 @@ def synchronous(on):
     return f"-c synchronous_commit={'on' if on else 'off'}"
 
 
-# A new process has none of the shared buffers in its page table, a pooled connection
-# has them all; so each client reads the table once before, which takes this long for
-# each of them, in seconds, on two cores.
-WARM_UP_PER_CLIENT = 0.12
-
-# a rate from less than this says nothing
-SHORTEST_WINDOW = 0.5
-
-
 def steady(database, script, clients, duration, on, **arguments):
-    """A run of about the given length once the clients are warm: (run, rate)."""
-    run = pgbench(database, script, clients, duration=duration + math.ceil(0.3 + clients * WARM_UP_PER_CLIENT),
-                  options=synchronous(on) + ' -c max_parallel_workers_per_gather=0', log=True, **arguments)
+    """A run of the given length once the clients are warm: (run, rate).
+
+    A new process has none of the shared buffers in its page table, a pooled connection
+    has them all; so the scripts have each client read the table once before, and the
+    time begins when the last of them has.
+    """
+    running = Pgbench(database, script, clients, duration=LONG, log=True,
+                      options=synchronous(on) + ' -c max_parallel_workers_per_gather=0', **arguments)
+    wait_until('postgres', f"""count(*) >= {clients} FROM pg_stat_activity
+        WHERE datname = '{database}' AND application_name = 'pgbench'
+        AND query <> '' AND query NOT LIKE '%count(status_details)%'""")
+    time.sleep(duration)
+    run = running.finish(now=True)
     return run, run.steady_rate()
 
 

@@ -1,5 +1,6 @@
 """What a server does that has nothing to do, and what it does when little changed."""
 
+import itertools
 import os
 import time
 
@@ -88,17 +89,18 @@ def measure_idle(figures, size):
 def measure_pass(figures, size):
     many, few, changed = size['open_jobs'], 10, 10
     rounds = size['passes']
+    # no job id twice: what is measured is a job that the server has never heard of
+    ids = itertools.count(10_000_000, changed)
 
     def passes(open_jobs):
         """CPU time of the worker for a commit that ends the last execution of ten jobs, in ms."""
         empty(PRODUCT)
-        # no more than "few" of them are open while the others are measured
         load(PRODUCT, open_jobs, 1, first_job=1_000_000)
         settle(PRODUCT)
         worker_at_rest(PRODUCT)
         used = []
-        for n in range(rounds):
-            first = 1 + n * changed
+        for _ in range(rounds):
+            first = next(ids)
             load(PRODUCT, changed, 1, status='IN_PROGRESS', first_job=first)
             worker_at_rest(PRODUCT)
             pids = processes()
@@ -108,8 +110,8 @@ def measure_pass(figures, size):
                     SELECT jsonb_agg(jsonb_build_object('job_id', job_id, 'device_id', '{device_id(1)}', 'status', 'SUCCEEDED'))
                     FROM jobs WHERE tenant_id = '{TENANT}'
                     AND job_id BETWEEN '{job_id(first)}' AND '{job_id(first + changed - 1)}'))""")
-            wait_until(PRODUCT, f"""count(*) = {changed} FROM jobs WHERE tenant_id = '{TENANT}'
-                AND job_id BETWEEN '{job_id(first)}' AND '{job_id(first + changed - 1)}' AND status = 'COMPLETED'""")
+            wait_until(PRODUCT, f"""count(*) = {changed} FROM jobs
+                WHERE tenant_id = '{TENANT}' AND job_id BETWEEN '{job_id(first)}' AND '{job_id(first + changed - 1)}' AND status = 'COMPLETED'""")
             worker_at_rest(PRODUCT)
             if processes() == pids:
                 used.append(1000 * (cpu_seconds(pids) - before))

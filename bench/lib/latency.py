@@ -1,6 +1,6 @@
 """From the cause to the effect: completion after the last report, expiry after the deadline."""
 
-from harness import (PRODUCT, Pgbench, device_id, empty, job_id, load, percentile, settle, sql)
+from harness import (LONG, PRODUCT, Pgbench, device_id, empty, job_id, load, percentile, settle, sql)
 
 # jobs of the row itself are numbered from here, far from those that are only open
 FIRST = 900_000
@@ -26,13 +26,13 @@ def measure_completion(figures, size):
             settle(PRODUCT)
             background = None
             if kind == 'under load':
-                background = Pgbench(PRODUCT, 'cycle_loaded.sql', 4, duration=600, rate=size['load_rate'], threads=1,
+                background = Pgbench(PRODUCT, 'cycle_loaded.sql', 4, duration=LONG, rate=size['load_rate'], threads=1,
                                      devices=devices, base=99, seed=5)
             try:
                 sql(PRODUCT, f"CALL measure_completion('{kind}', {job_id(FIRST)}, {probes}, '{device_id(1)}')")
             finally:
                 if background:
-                    background.finish(early=True)
+                    background.finish(now=True)
             late = samples(kind)
             values.append(late)
             for what, share in (('p50', 0.5), ('p99', 0.99)):

@@ -2,13 +2,13 @@
 
 import time
 
-from harness import (BARE, PRODUCT, TENANT, Failure, Pgbench, empty, job_id, load, number, percentile,
+from harness import (BARE, LONG, PRODUCT, TENANT, Failure, Pgbench, empty, job_id, load, number, percentile,
                      seconds, settle, sql)
 
 JOB = job_id(1)
 # the devices of the claims beside it
 BASE = 2_000_000
-WARM_UP, ALONE = 1.0, 4.0
+WARM_UP, ALONE = 1.0, 3.0
 
 
 def ended(database, status, size):
@@ -50,7 +50,7 @@ def measure(figures, size):
         load(database, 1, executions)
         load(database, 1, others, first_job=2, first_device=BASE + 1)
         settle(database)
-        beside = Pgbench(database, script, 4, duration=600, rate=size['claim_rate'], threads=1, log=True,
+        beside = Pgbench(database, script, 4, duration=LONG, rate=size['claim_rate'], threads=1, log=True,
                          base=BASE, devices=others, seed=5)
         try:
             time.sleep(WARM_UP + ALONE)
@@ -58,7 +58,7 @@ def measure(figures, size):
             took, longest = work(executions)
             over = time.time()
         finally:
-            log = beside.finish(early=True)
+            log = beside.finish(now=True).log
         alone = [latency for end, latency, _ in log if began - ALONE <= end < began]
         during = [latency for end, latency, _ in log if began <= end <= over]
         tails = percentile(during, 0.99) * 1000, percentile(alone, 0.99) * 1000
@@ -71,7 +71,7 @@ def measure(figures, size):
         'expiry': lambda: one('expiry', PRODUCT, 'claim_elsewhere.sql', expire),
         'bare UPDATE': lambda: one('bare UPDATE', BARE, 'claim_elsewhere_bare.sql', update),
         'cancel_job': lambda: one('cancel_job', PRODUCT, 'claim_elsewhere.sql', cancel),
-    }, size['repetitions'], 's')
+    }, size['mass_repetitions'], 's')
     for name in ('expiry', 'cancel_job'):
         figures.compare(f'{name} of {executions:,} QUEUED', values[name], values['bare UPDATE'],
                         'one bare UPDATE', 's', ('<=', 0.80))

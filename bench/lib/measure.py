@@ -37,9 +37,9 @@ ROWS = {
 # how large and how long; the keys are used by the rows
 SIZES = {
     'smoke': {
-        'repetitions': 1, 'window': 2, 'devices': 20_000, 'claim_devices': 100_000,
+        'repetitions': 1, 'window': 1, 'batch_window': 2, 'mass_repetitions': 1, 'devices': 20_000, 'claim_devices': 50_000,
         'fan_out': 20_000, 'fan_out_sizes': (1_000,),
-        'report_job_sizes': (1, 1_000), 'report_executions': 200_000,
+        'report_job_sizes': (1, 1_000), 'report_executions': 200_000, 'report_sync': (True, False),
         'queue': 200_000, 'batch_jobs': 15,
         'held': 8, 'held_window': 2, 'held_rate': 500, 'held_devices': 5_000, 'held_repetitions': 1,
         'completions': 20, 'expiries': 3, 'load_rate': 200, 'load_devices': 5_000,
@@ -48,20 +48,20 @@ SIZES = {
         'counted': 20_000, 'count_calls': 5,
     },
     'quick': {
-        'repetitions': 3, 'window': 2, 'devices': 100_000, 'claim_devices': 200_000,
+        'repetitions': 3, 'window': 1.5, 'batch_window': 2, 'mass_repetitions': 2, 'devices': 100_000, 'claim_devices': 200_000,
         'fan_out': 200_000, 'fan_out_sizes': (1_000, 10_000, 100_000),
-        'report_job_sizes': (1, 1_000, 100_000), 'report_executions': 600_000,
+        'report_job_sizes': (1, 1_000, 100_000), 'report_executions': 600_000, 'report_sync': (False,),
         'queue': 800_000, 'batch_jobs': 15,
-        'held': 30, 'held_window': 8, 'held_rate': 2_000, 'held_devices': 20_000, 'held_repetitions': 1,
+        'held': 25, 'held_window': 8, 'held_rate': 2_000, 'held_devices': 20_000, 'held_repetitions': 1,
         'completions': 200, 'expiries': 12, 'load_rate': 1_000, 'load_devices': 20_000,
         'mass': 150_000, 'mass_others': 40_000, 'claim_rate': 1_000,
         'open_jobs': 100_000, 'idle': 5, 'passes': 5,
         'counted': 200_000, 'count_calls': 10,
     },
     'full': {
-        'repetitions': 5, 'window': 4, 'devices': 200_000, 'claim_devices': 500_000,
+        'repetitions': 5, 'window': 4, 'batch_window': 4, 'mass_repetitions': 5, 'devices': 200_000, 'claim_devices': 500_000,
         'fan_out': 1_000_000, 'fan_out_sizes': (1_000, 10_000, 100_000),
-        'report_job_sizes': (1, 1_000, 100_000, 1_000_000), 'report_executions': 2_000_000,
+        'report_job_sizes': (1, 1_000, 100_000, 1_000_000), 'report_executions': 2_000_000, 'report_sync': (True, False),
         'queue': 3_000_000, 'batch_jobs': 20,
         'held': 600, 'held_window': 60, 'held_rate': 2_000, 'held_devices': 200_000, 'held_repetitions': 1,
         'completions': 1_000, 'expiries': 50, 'load_rate': 1_000, 'load_devices': 200_000,

@@ -1,0 +1,184 @@
+-- Row triggers of the operator's own that suppress, change or undo what a function
+-- does: the function answers what is stored, or refuses, and never anything else.
+SELECT ijtest.add_tenant('trig', 8, 3);
+SELECT ijtest.add_tenant('trig-b', 2, 1);
+CREATE FUNCTION ijtest.no_row() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+
+-- A trigger that thinks otherwise about a new job: no executions for a job that takes none, and nothing left of it.
+CREATE FUNCTION ijtest.disapprove() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE TG_ARGV[0] USING NEW.tenant_id, NEW.job_id;
+    RETURN NULL;
+END $$;
+CREATE FUNCTION ijtest.create_under(trigger_name text, body text) RETURNS TABLE (code text, message text, detail text, jobs_left bigint, executions_left bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format($t$CREATE TRIGGER %I AFTER INSERT ON jobs FOR EACH ROW WHEN (new.tenant_id = 'trig') EXECUTE FUNCTION ijtest.disapprove(%L)$t$, trigger_name, body);
+    RETURN QUERY SELECT c.code, c.message, c.detail, (SELECT count(*) FROM jobs WHERE tenant_id = 'trig'), (SELECT count(*) FROM job_executions WHERE tenant_id = 'trig')
+                 FROM ijtest.complaint($c$SELECT create_job('trig', 't', target_all => true, job_id => 'new')$c$) c;
+    EXECUTE format('DROP TRIGGER %I ON jobs', trigger_name);
+END $$;
+SELECT * FROM ijtest.create_under('zz', 'UPDATE jobs SET status = ''CANCELED'' WHERE tenant_id = $1 AND job_id = $2');
+SELECT * FROM ijtest.create_under('aa', 'UPDATE jobs SET status = ''CANCELED'' WHERE tenant_id = $1 AND job_id = $2');
+SELECT * FROM ijtest.create_under('zz', 'UPDATE jobs SET status = ''COMPLETED'' WHERE tenant_id = $1 AND job_id = $2');
+SELECT * FROM ijtest.create_under('zz', 'SELECT delete_job($1, $2, force => true)');
+SELECT * FROM ijtest.create_under('zz', 'DELETE FROM jobs WHERE tenant_id = $1 AND job_id = $2');
+-- the same for a group and for one device
+CREATE TRIGGER zz AFTER INSERT ON jobs FOR EACH ROW WHEN (new.tenant_id = 'trig') EXECUTE FUNCTION ijtest.disapprove('SELECT cancel_job($1, $2)');
+SELECT ijtest.outcome($$SELECT create_job('trig', 't', target_group_id => 'g')$$) AS grp, ijtest.outcome($$SELECT create_job('trig', 't', target_device_id => 'd1')$$) AS device;
+DROP TRIGGER zz ON jobs;
+SELECT (SELECT count(*) FROM jobs WHERE tenant_id = 'trig') AS jobs, (SELECT count(*) FROM job_executions WHERE tenant_id = 'trig') AS executions;
+-- one that lets the row in changed: what is stored counts
+CREATE FUNCTION ijtest.change_job() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_ARGV[0] = 'cancel' THEN NEW.status := 'CANCELED'; END IF;
+    IF TG_ARGV[0] = 'narrow' THEN NEW.target_all := false; NEW.target_device_id := 'd2'; NEW.job_id := 'narrowed'; NEW.document_params := '{"by": "trigger"}'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER zz BEFORE INSERT ON jobs FOR EACH ROW WHEN (new.tenant_id = 'trig') EXECUTE FUNCTION ijtest.change_job('cancel');
+SELECT code, detail FROM ijtest.complaint($$SELECT create_job('trig', 't', target_all => true, job_id => 'new')$$);
+DROP TRIGGER zz ON jobs;
+BEGIN;
+CREATE TRIGGER zz BEFORE INSERT ON jobs FOR EACH ROW WHEN (new.tenant_id = 'trig') EXECUTE FUNCTION ijtest.change_job('narrow');
+SELECT job_id, target_all, target_device_id, document_params, total_executions FROM create_job('trig', 't', target_all => true, job_id => 'new');
+SELECT job_id, target_all, target_device_id, document_params FROM jobs WHERE tenant_id = 'trig';
+SELECT job_id, device_id, status, number FROM ijtest.executions WHERE tenant_id = 'trig' ORDER BY 2;
+ROLLBACK;
+-- one that lets no row in: not an id that is used
+CREATE TRIGGER zz BEFORE INSERT ON jobs FOR EACH ROW WHEN (new.tenant_id = 'trig') EXECUTE FUNCTION ijtest.no_row();
+SELECT * FROM ijtest.complaint($$SELECT create_job('trig', 't', target_all => true, job_id => 'new')$$);
+SELECT code FROM ijtest.complaint($$SELECT create_job('trig', 't', target_device_id => 'd1')$$);
+DROP TRIGGER zz ON jobs;
+SELECT (SELECT count(*) FROM jobs WHERE tenant_id = 'trig') AS jobs, (SELECT count(*) FROM job_executions WHERE tenant_id = 'trig') AS executions;
+SELECT FROM create_job('trig', 't', target_device_id => 'd1', job_id => 'used');
+CREATE TRIGGER zz BEFORE INSERT ON jobs FOR EACH ROW WHEN (new.job_id <> 'used') EXECUTE FUNCTION ijtest.no_row();
+SELECT ijtest.outcome($$SELECT create_job('trig', 't', target_device_id => 'd1', job_id => 'used')$$) AS used, ijtest.outcome($$SELECT create_job('trig', 't', target_device_id => 'd1', job_id => 'new')$$) AS new;
+DROP TRIGGER zz ON jobs;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+DROP FUNCTION ijtest.create_under, ijtest.disapprove, ijtest.change_job;
+
+-- Every step: what it told beside what is stored of the same executions.
+CREATE FUNCTION ijtest.told_and_stored() RETURNS TABLE (n int, step text, outcome text, told text, stored text) LANGUAGE plpgsql AS $$
+DECLARE
+    s record;
+BEGIN
+    PERFORM create_job('trig', 't', target_all => true, job_id => 'j');
+    FOR s IN SELECT * FROM (VALUES
+            (1, 'claim', '{d1}'::text[], 'start_next_pending_job_execution(''trig'', ''d1'')'),
+            (2, 'claim batch', '{d2,d3}', 'claim_job_executions(''trig'', 3, array[''d2'', ''d3''])'),
+            (3, 'claim again', '{d1}', 'start_next_pending_job_execution(''trig'', ''d1'', ''{"again": true}'')'),
+            (4, 'report', '{d1}', 'update_job_execution(''trig'', ''j'', ''d1'', ''SUCCEEDED'', ''{"done": true}'')'),
+            (5, 'report queued', '{d4}', 'update_job_execution(''trig'', ''j'', ''d4'', ''IN_PROGRESS'', ''{"i": 1}'')'),
+            (6, 'cancel one', '{d5}', 'cancel_job_execution(''trig'', ''j'', ''d5'')'),
+            (7, 'delete one', '{d6}', 'delete_job_execution(''trig'', ''j'', ''d6'')')) v (n, step, devices, call) ORDER BY v.n
+    LOOP
+        n := s.n; step := s.step; told := NULL;
+        BEGIN
+            EXECUTE format('SELECT string_agg(concat_ws('' '', device_id, status, execution_number, status_details), '', '' ORDER BY device_id) FROM %s WHERE device_id IS NOT NULL', s.call) INTO told;
+            outcome := 'ok';
+        EXCEPTION WHEN OTHERS THEN outcome := SQLSTATE;
+        END;
+        SELECT string_agg(concat_ws(' ', e.device_id, e.status, e.number, e.status_details), ', ' ORDER BY e.device_id) INTO stored
+        FROM ijtest.executions e WHERE e.tenant_id = 'trig' AND e.job_id = 'j' AND e.device_id = ANY (s.devices);
+        RETURN NEXT;
+    END LOOP;
+    n := 8; step := 'report batch'; told := NULL;
+    BEGIN
+        SELECT string_agg(concat_ws(' ', u.device_id, u.accepted, u.sqlstate, u.status, u.execution_number), ', ' ORDER BY u.report_number) INTO told
+        FROM update_job_executions('trig', '[{"job_id": "j", "device_id": "d2", "status": "FAILED"}, {"job_id": "j", "device_id": "d7", "status": "SUCCEEDED"}]') u;
+        outcome := 'ok';
+    EXCEPTION WHEN OTHERS THEN outcome := SQLSTATE;
+    END;
+    SELECT string_agg(concat_ws(' ', e.device_id, e.status, e.number), ', ' ORDER BY e.device_id) INTO stored FROM ijtest.executions e WHERE e.tenant_id = 'trig' AND e.job_id = 'j' AND e.device_id IN ('d2', 'd7');
+    RETURN NEXT;
+    n := 9; step := 'cancel job'; told := NULL;
+    BEGIN
+        SELECT concat_ws(' ', c.status, 'queued', c.queued, 'in progress', c.in_progress, 'rejected', c.rejected) INTO told FROM cancel_job('trig', 'j', force => true) c;
+        outcome := 'ok';
+    EXCEPTION WHEN OTHERS THEN outcome := SQLSTATE;
+    END;
+    SELECT concat_ws(' ', (SELECT j.status FROM jobs j WHERE j.tenant_id = 'trig' AND j.job_id = 'j'), 'queued', count(*) FILTER (WHERE e.status = 'QUEUED'),
+                     'in progress', count(*) FILTER (WHERE e.status = 'IN_PROGRESS'), 'rejected', count(*) FILTER (WHERE e.status = 'REJECTED')) INTO stored
+    FROM ijtest.executions e WHERE e.tenant_id = 'trig' AND e.job_id = 'j';
+    RETURN NEXT;
+END $$;
+SELECT * FROM ijtest.told_and_stored();
+DELETE FROM jobs WHERE tenant_id = 'trig';
+-- It suppresses the change, for all devices or for some.
+CREATE TRIGGER zz BEFORE UPDATE OR DELETE ON job_executions FOR EACH ROW EXECUTE FUNCTION ijtest.no_row();
+SELECT * FROM ijtest.told_and_stored();
+DROP TRIGGER zz ON job_executions;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+CREATE TRIGGER aa BEFORE UPDATE OR DELETE ON job_executions FOR EACH ROW WHEN (old.device_id IN ('d2', 'd7', 'd8')) EXECUTE FUNCTION ijtest.no_row();
+SELECT * FROM ijtest.told_and_stored();
+-- a sweep comes to an end all the same, however small its batches
+SELECT FROM create_job('trig', 't', target_all => true, job_id => 'late', expires_in => '1 h');
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'trig' AND job_id = 'late';
+BEGIN;
+SET LOCAL statement_timeout = '60 s';
+SELECT expired, completed FROM run_job_sweep();
+SELECT expired, completed FROM run_job_sweep(1);
+SELECT status, timed_out, queued FROM describe_job('trig', 'late');
+ROLLBACK;
+DROP TRIGGER aa ON job_executions;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+-- It changes the row, before the guard sees it or after.
+CREATE FUNCTION ijtest.change_execution() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.execution_number := NEW.execution_number + 10;
+    NEW.status_details := coalesce(NEW.status_details, '{}') || '{"by": "trigger"}';
+    RETURN NEW;
+END $$;
+CREATE TRIGGER aa BEFORE UPDATE ON job_executions FOR EACH ROW EXECUTE FUNCTION ijtest.change_execution();
+SELECT * FROM ijtest.told_and_stored();
+DROP TRIGGER aa ON job_executions;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+CREATE TRIGGER zz BEFORE UPDATE ON job_executions FOR EACH ROW EXECUTE FUNCTION ijtest.change_execution();
+SELECT * FROM ijtest.told_and_stored();
+DROP TRIGGER zz ON job_executions;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+-- It updates the row itself, which SQL has always refused.
+CREATE FUNCTION ijtest.update_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_trigger_depth() = 1 THEN
+        UPDATE job_executions SET status_details = '{"by": "trigger"}' WHERE (tenant_id, job_id, device_id) = (OLD.tenant_id, OLD.job_id, OLD.device_id);
+    END IF;
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+CREATE TRIGGER aa BEFORE UPDATE OR DELETE ON job_executions FOR EACH ROW EXECUTE FUNCTION ijtest.update_again();
+SELECT * FROM ijtest.told_and_stored();
+DROP TRIGGER aa ON job_executions;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+-- After the change it may do so.
+CREATE TRIGGER zz AFTER UPDATE ON job_executions FOR EACH ROW WHEN (new.status = 'SUCCEEDED') EXECUTE FUNCTION ijtest.update_again();
+SELECT n, step, outcome, stored FROM ijtest.told_and_stored() WHERE n IN (4, 8);
+DROP TRIGGER zz ON job_executions;
+DELETE FROM jobs WHERE tenant_id = 'trig';
+
+-- While one job is cancelled, a trigger reaches for another one: no door is open, not even for the same id elsewhere.
+CREATE FUNCTION ijtest.reach() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE jobs SET status = TG_ARGV[2] WHERE tenant_id = TG_ARGV[0] AND job_id = TG_ARGV[1];
+    RETURN NULL;
+END $$;
+SELECT FROM create_job('trig', 't', target_all => true, job_id => 'ta');
+SELECT FROM create_job('trig', 't', target_all => true, job_id => 'tb');
+SELECT FROM create_job('trig-b', 't', target_all => true, job_id => 'ta');
+CREATE TRIGGER zz AFTER UPDATE ON jobs FOR EACH ROW WHEN (old.tenant_id = 'trig' AND old.job_id = 'ta') EXECUTE FUNCTION ijtest.reach('trig', 'tb', 'COMPLETED');
+SELECT ijtest.outcome($$SELECT cancel_job('trig', 'ta')$$), ijtest.outcome($$SELECT cancel_job('trig', 'ta', force => true)$$),
+       ijtest.outcome($$UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$), ijtest.outcome($$SELECT delete_job('trig', 'ta', force => true)$$);
+DROP TRIGGER zz ON jobs;
+CREATE TRIGGER zz AFTER UPDATE ON jobs FOR EACH ROW WHEN (old.tenant_id = 'trig' AND old.job_id = 'ta') EXECUTE FUNCTION ijtest.reach('trig-b', 'ta', 'COMPLETED');
+SELECT ijtest.outcome($$SELECT cancel_job('trig', 'ta')$$);
+DROP TRIGGER zz ON jobs;
+SELECT tenant_id, job_id, status, queued FROM list_jobs('trig') UNION ALL SELECT tenant_id, job_id, status, queued FROM list_jobs('trig-b') ORDER BY 1, 2;
+-- what it may do it does whole: the other job's executions go with it
+BEGIN;
+CREATE TRIGGER zz AFTER UPDATE ON jobs FOR EACH ROW WHEN (old.tenant_id = 'trig' AND old.job_id = 'ta') EXECUTE FUNCTION ijtest.reach('trig', 'tb', 'CANCELED');
+SELECT status, queued, rejected FROM cancel_job('trig', 'ta');
+SELECT status, queued, rejected FROM describe_job('trig', 'tb');
+ROLLBACK;
+-- the trust ends with the call that failed
+SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$);
+
+DELETE FROM tenants WHERE tenant_id LIKE 'trig%';
+DROP FUNCTION ijtest.no_row, ijtest.told_and_stored, ijtest.change_execution, ijtest.update_again, ijtest.reach;
