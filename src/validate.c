@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -284,7 +285,10 @@ interval_years(const Interval *interval)
 		(double) interval->time / ((double) USECS_PER_DAY * DAYS_PER_YEAR);
 }
 
-/* What is too long is refused before it is added to anything, which could overflow. */
+/*
+ * Counted from the start of the transaction, which is the created_at of a job.  What
+ * is too long is refused before it is added to anything, which could overflow.
+ */
 TimestampTz
 ij_validate_expires_in(const Interval *value)
 {
@@ -295,7 +299,7 @@ ij_validate_expires_in(const Interval *value)
 		ij_error_bad_argument("argument \"expires_in\" is too long", NULL,
 							  psprintf("A job expires at most %d years ahead.", IJ_MAX_EXPIRY_YEARS));
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												   TimestampTzGetDatum(GetCurrentTimestamp()),
+												   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
 												   IntervalPGetDatum(value)));
 }
 

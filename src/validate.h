@@ -26,7 +26,7 @@ extern void ij_validate_status_details(const Jsonb *value);
 /* finite, after now, at most IJ_MAX_EXPIRY_YEARS away */
 extern void ij_validate_expiry(TimestampTz value);
 
-/* positive, and short enough; returns the moment it leads to from now */
+/* positive, and short enough; returns the moment it leads to from now() */
 extern TimestampTz ij_validate_expires_in(const Interval *value);
 
 /* not negative, and short enough to be subtracted from now */
