@@ -4,9 +4,10 @@
  *		than direct access does.
  *
  * It is the same for an ordinary heap table with the columns and keys of the
- * migration, no rule, no child and no statement trigger, when the current user has
- * the privileges on the whole table and either no row security applies to that user
- * or just the migration's own policy, with the tenant of the call.
+ * migration, no rule, no child, no statement trigger and no BEFORE trigger but the
+ * guard, when the current user has the privileges on the whole table and either no
+ * row security applies to that user or just the migration's own policy, with the
+ * tenant of the call.
  *
  * What is known of a table's shape is kept until the relation cache says that it
  * changed; the callback only clears a flag.  What depends on the user or a setting
