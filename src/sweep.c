@@ -23,7 +23,9 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
 
@@ -41,6 +43,12 @@
 
 /* jobs that run_job_sweep() lists at once */
 #define SWEEP_JOBS	1000
+
+/*
+ * Jobs that run_job_sweep() visits in one subtransaction: a server keeps 64 of them
+ * for a transaction before every snapshot has to look them up (PGPROC_MAX_CACHED_SUBXIDS)
+ */
+#define GROUP_JOBS	200
 
 static bool
 is_expired(const IjJob *job)
@@ -255,6 +263,98 @@ ij_sweep_next_deadline(TimestampTz after)
 	return ij_store_next_deadline(after);
 }
 
+/* Visit these jobs until each is done or max_rows are changed; false in that case. */
+static bool
+visit_jobs(List *jobs, int from, int count, int64 max_rows, IjSweepCounts *counts)
+{
+	for (int i = from; i < from + count; i++)
+	{
+		const IjJobKey *key = list_nth(jobs, i);
+		IjVisitResult result = IJ_VISIT_AGAIN;
+
+		while (result == IJ_VISIT_AGAIN)
+		{
+			int64		left = max_rows - (counts->expired + counts->completed + counts->deleted);
+
+			if (left <= 0)
+				return false;
+			result = ij_sweep_visit(key->tenant_id, key->job_id, left, counts);
+		}
+	}
+	return true;
+}
+
+/* errors about the transaction or the server, not about a job: nothing to go on after */
+static bool
+is_fatal_to_sweep(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+			return true;
+	}
+	return sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE;
+}
+
+/*
+ * The same in a subtransaction.  If a job of several fails, each is visited in one of
+ * its own; one that fails alone is passed over with a warning, so that a bad row of
+ * one tenant does not end the sweep of all.
+ */
+static bool
+visit_jobs_safely(List *jobs, int from, int count, int64 max_rows, IjSweepCounts *counts)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	IjSweepCounts before = *counts;
+	volatile bool finished = true;
+	volatile bool failed = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		finished = visit_jobs(jobs, from, count, max_rows, counts);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		if (is_fatal_to_sweep(error->sqlerrcode))
+			ReThrowError(error);
+		*counts = before;
+		failed = true;
+		if (count == 1)
+		{
+			const IjJobKey *key = list_nth(jobs, from);
+
+			ereport(WARNING,
+					(errcode(error->sqlerrcode),
+					 errmsg("job \"%s\" of tenant \"%s\" could not be swept: %s",
+							text_to_cstring(key->job_id), text_to_cstring(key->tenant_id), error->message)));
+		}
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (failed && count > 1)
+	{
+		for (int i = from; i < from + count && finished; i++)
+			finished = visit_jobs_safely(jobs, i, 1, max_rows, counts);
+	}
+	return finished;
+}
+
 /*
  * Lists a page of jobs at a time, each page in a context of its own, so that memory
  * does not grow with the number of jobs.
@@ -268,32 +368,15 @@ ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished)
 	List	   *jobs;
 
 	*unfinished = false;
-	while ((jobs = ij_sweep_unfinished_jobs(after, SWEEP_JOBS)) != NIL)
+	while (!*unfinished && (jobs = ij_sweep_unfinished_jobs(after, SWEEP_JOBS)) != NIL)
 	{
-		IjJobKey   *last = llast(jobs);
-		ListCell   *cell;
-
 		MemoryContextSwitchTo(page);
-		foreach(cell, jobs)
-		{
-			IjJobKey   *key = lfirst(cell);
-			IjVisitResult result = IJ_VISIT_AGAIN;
-
-			while (result == IJ_VISIT_AGAIN && !*unfinished)
-			{
-				int64		left = max_rows - (counts->expired + counts->completed + counts->deleted);
-
-				if (left > 0)
-					result = ij_sweep_visit(key->tenant_id, key->job_id, left, counts);
-				else
-					*unfinished = true;
-			}
-		}
+		for (int from = 0; from < list_length(jobs) && !*unfinished; from += GROUP_JOBS)
+			*unfinished = !visit_jobs_safely(jobs, from, Min(GROUP_JOBS, list_length(jobs) - from),
+											 max_rows, counts);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(page);
-		if (*unfinished)
-			break;
-		after = last;
+		after = llast(jobs);
 	}
 	MemoryContextDelete(page);
 }

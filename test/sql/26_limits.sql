@@ -35,10 +35,13 @@ SELECT status, execution_number FROM start_next_pending_job_execution('limit', '
 SELECT device_id, status, execution_number FROM list_job_executions_for_job('limit', 'full');
 SELECT count(*) FROM get_pending_job_executions('limit', 'd3');
 SELECT status, execution_number FROM delete_job_execution('limit', 'full', 'd3');
--- a sweep does not wrap it, either
+-- a sweep does not wrap it, either; it says so, and goes on with the next tenant
 BEGIN;
-UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'limit';
-SELECT ijtest.outcome('SELECT run_job_sweep()');
+SELECT ijtest.add_tenant('limit-2', 2, 1);
+SELECT FROM create_job('limit-2', 't', target_all => true, job_id => 'fine');
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id IN ('limit', 'limit-2');
+SELECT expired, completed, unfinished FROM run_job_sweep();
+SELECT job_id, status FROM jobs WHERE tenant_id IN ('limit', 'limit-2') ORDER BY 1;
 SELECT device_id, status, number FROM ijtest.limits ORDER BY 1;
 ROLLBACK;
 SELECT FROM delete_job('limit', 'full', force => true);
