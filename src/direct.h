@@ -9,8 +9,11 @@
 #ifndef IJ_DIRECT_H
 #define IJ_DIRECT_H
 
+#include "iot_jobs.h"
+
+#include "nodes/pg_list.h"
+
 #include "shape.h"
-#include "store.h"
 
 typedef struct IjDirect IjDirect;
 

@@ -87,4 +87,30 @@ typedef struct IjExecutionDocument
 	TimestampTz expires_at;		/* valid if expires */
 } IjExecutionDocument;
 
+/* a set of execution statuses */
+#define IJ_STATUS_BIT(status)	(1 << (status))
+#define IJ_OPEN_STATUSES \
+	(IJ_STATUS_BIT(IJ_EXEC_QUEUED) | IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS))
+
+#define IJ_ALL_STATUSES		((1 << IJ_EXEC_STATUSES) - 1)
+
+typedef enum IjLock
+{
+	IJ_LOCK_WAIT,				/* FOR NO KEY UPDATE */
+	IJ_LOCK_SKIP				/* FOR NO KEY UPDATE SKIP LOCKED */
+} IjLock;
+
+/* one step of one execution */
+typedef struct IjExecutionChange
+{
+	const text *tenant_id;
+	const text *job_id;
+	const text *device_id;
+	int			from;			/* set of statuses it may come from */
+	IjExecStatus to;
+	Jsonb	   *status_details; /* NULL: keep */
+	bool		expects;		/* only if execution_number is this */
+	int64		expected_number;
+} IjExecutionChange;
+
 #endif							/* IOT_JOBS_H */

@@ -22,8 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
-#include "state.h"
-#include "store.h"
+#include "iot_jobs.h"
 
 static SPIPlanPtr plans[IJ_STATEMENTS];
 

@@ -16,19 +16,6 @@
 
 #include "nodes/pg_list.h"
 
-/* a set of execution statuses */
-#define IJ_STATUS_BIT(status)	(1 << (status))
-#define IJ_OPEN_STATUSES \
-	(IJ_STATUS_BIT(IJ_EXEC_QUEUED) | IJ_STATUS_BIT(IJ_EXEC_IN_PROGRESS))
-
-#define IJ_ALL_STATUSES		((1 << IJ_EXEC_STATUSES) - 1)
-
-typedef enum IjLock
-{
-	IJ_LOCK_WAIT,				/* FOR NO KEY UPDATE */
-	IJ_LOCK_SKIP				/* FOR NO KEY UPDATE SKIP LOCKED */
-} IjLock;
-
 /* identity of a job */
 typedef struct IjJobKey
 {
@@ -67,19 +54,6 @@ typedef struct IjListedExecution
 	IjExecution execution;
 	TimestampTz job_created_at;
 } IjListedExecution;
-
-/* one step of one execution */
-typedef struct IjExecutionChange
-{
-	const text *tenant_id;
-	const text *job_id;
-	const text *device_id;
-	int			from;			/* set of statuses it may come from */
-	IjExecStatus to;
-	Jsonb	   *status_details; /* NULL: keep */
-	bool		expects;		/* only if execution_number is this */
-	int64		expected_number;
-} IjExecutionChange;
 
 /* jobs */
 extern bool ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *job);
