@@ -148,7 +148,7 @@ ij_next_execution_number(int64 number)
 	if (pg_add_s64_overflow(number, 1, &next))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("execution_number is out of range")));
+				 errmsg("bigint out of range")));
 	return next;
 }
 
