@@ -280,7 +280,6 @@ COMMENT ON FUNCTION update_job_executions IS 'a batch of reports, each with its 
 -- Service
 -- ----------------------------------------------------------------
 
--- The sweep walks keys in order and must not be talked into a sort of a whole job.
 CREATE FUNCTION run_job_sweep(max_rows bigint DEFAULT 10000)
 RETURNS job_sweep_result
 AS 'MODULE_PATHNAME', 'iot_jobs_run_job_sweep' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;

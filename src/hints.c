@@ -13,6 +13,7 @@
 
 #include "access/htup_details.h"
 #include "common/hashfn.h"
+#include "utils/builtins.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 
@@ -129,17 +130,13 @@ ij_hint_get(IjHintKind kind, const text *tenant_id, const text *job_id)
 {
 	char		device[IJ_HINT_BYTES];
 	int			len;
-	text	   *result;
 
 	if (!ij_shmem_attach())
 		return NULL;
 	len = read_hint(kind, tenant_id, job_id, device);
 	if (len == 0)
 		return NULL;
-	result = palloc(VARHDRSZ + len);
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), device, len);
-	return result;
+	return cstring_to_text_with_len(device, len);
 }
 
 bool

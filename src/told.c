@@ -14,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "common/hashfn.h"
+#include "utils/builtins.h"
 
 #include "told.h"
 
@@ -92,26 +93,16 @@ ij_told_make(IjTold *told, const text *tenant_id, const text *job_id)
 	return true;
 }
 
-static text *
-make_text(const char *bytes, int len)
-{
-	text	   *result = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), bytes, len);
-	return result;
-}
-
 text *
 ij_told_tenant(const IjTold *told)
 {
-	return make_text(told->bytes, told->tenant_len);
+	return cstring_to_text_with_len(told->bytes, told->tenant_len);
 }
 
 text *
 ij_told_job(const IjTold *told)
 {
-	return make_text(told->bytes + told->tenant_len, told->job_len);
+	return cstring_to_text_with_len(told->bytes + told->tenant_len, told->job_len);
 }
 
 /*

@@ -32,6 +32,7 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "lib/ilist.h"
+#include "utils/builtins.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -217,12 +218,7 @@ growing_pause(int times, int64 first, int64 last)
 static text *
 copy_text(const text *value)
 {
-	int			len = VARSIZE_ANY_EXHDR(value);
-	text	   *copy = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(copy, VARHDRSZ + len);
-	memcpy(VARDATA(copy), VARDATA_ANY(value), len);
-	return copy;
+	return cstring_to_text_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
 static uint32
