@@ -10,10 +10,9 @@
  * starves another.
  *
  * One unit is one transaction.  It visits jobs until it has changed
- * iot_jobs.sweep_batch_rows rows.  If it fails, all that is known is that one of
- * its jobs is bad, so they are visited again, each in a transaction of its own.
- * A job that fails alone is put off, longer each time, and the rest goes on.
- * What fails while gathering puts off the whole turn likewise.
+ * iot_jobs.sweep_batch_rows rows; what becomes of its visits afterwards, and of those
+ * of a unit that failed, is in visits.c.  What fails while gathering puts off the
+ * whole turn.
  *
  * The worker connects as the bootstrap superuser, but touches data only as the
  * owner of the tables, under a restricted security context.  While it waits it
@@ -30,9 +29,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "common/hashfn.h"
-#include "lib/ilist.h"
-#include "utils/builtins.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -55,6 +51,7 @@
 #include "shmem.h"
 #include "sweep.h"
 #include "told.h"
+#include "visits.h"
 #include "worker.h"
 
 /* jobs taken from one source in one turn */
@@ -63,23 +60,15 @@
 /* jobs visited in one transaction: small ones share it, but not its locks for long */
 #define UNIT_VISITS			64
 
-/* jobs put off that are remembered; beyond that, everything is looked at again later */
-#define MAX_PUT_OFF			1000
-
-/* a locked job is visited again after this long, doubling up to the second */
-#define LOCKED_FIRST_MS		100
-#define LOCKED_LAST_MS		1000
-
-/* so is one that failed */
-#define FAILED_FIRST_MS		1000
-#define FAILED_LAST_MS		60000
-
 /* a turn that failed as a whole */
 #define TROUBLE_FIRST_MS	500
 #define TROUBLE_LAST_MS		60000
 
 /* the same job's failure is logged once in this time */
 #define LOG_AGAIN_MS		60000
+
+/* a worker that leaves with something put off is not followed by the next one before */
+#define PUT_OFF_MS			1000
 
 /* commits in a database that lacks a part of the extension start one worker in this time */
 #define INCOMPLETE_MS		1000
@@ -94,31 +83,9 @@
 /* a busy worker whose place is wanted works this long first */
 #define QUANTUM_MS			1000
 
-typedef struct Visit
-{
-	dlist_node	node;
-	uint32		hash;			/* of the ids */
-	text	   *tenant_id;
-	text	   *job_id;
-	bool		alone;			/* in a transaction of its own */
-	int			failures;		/* in a row, alone */
-	int			locked;			/* times in a row */
-	TimestampTz not_before;		/* while put off */
-	TimestampTz logged_at;
-	IjVisitResult result;		/* of the visit in this unit */
-} Visit;
-
-/* what is to be visited; all of it is given back when the worker leaves */
-static dlist_head ready = DLIST_STATIC_INIT(ready); /* this turn */
-static dlist_head unit = DLIST_STATIC_INIT(unit);	/* in the open transaction */
-static dlist_head again = DLIST_STATIC_INIT(again); /* next turn */
-static dlist_head put_off = DLIST_STATIC_INIT(put_off);
-static int	nput_off = 0;
-
 /* the look at all unfinished jobs */
 static bool full_running = false;
 static IjJobKey *full_cursor = NULL;	/* the last job listed; NULL at the start */
-static TimestampTz full_again_at = DT_NOEND;	/* too much was put off */
 
 /* the deadlines that are being listed */
 static bool due_listing = false;
@@ -133,7 +100,6 @@ static bool making_way = false;
 static bool has_database = false;
 
 static MemoryContext turn_context;
-static MemoryContext visit_context; /* visits and cursor */
 
 /*
  * Settings that ALTER DATABASE or ALTER ROLE may have left for this connection,
@@ -198,152 +164,6 @@ ms_from(TimestampTz start, int64 ms)
 	return TimestampTzPlusMilliseconds(start, ms);
 }
 
-/* first, 2 first, 4 first ... last */
-static int64
-growing_pause(int times, int64 first, int64 last)
-{
-	int64		pause = first;
-
-	for (int i = 1; i < times && pause < last; i++)
-		pause *= 2;
-	return Min(pause, last);
-}
-
-/*
- * ------------------------------------------------------------
- * Visits
- * ------------------------------------------------------------
- */
-
-static text *
-copy_text(const text *value)
-{
-	return cstring_to_text_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-}
-
-static uint32
-hash_ids(const text *tenant_id, const text *job_id)
-{
-	return hash_combine(hash_bytes((const unsigned char *) VARDATA_ANY(tenant_id),
-								   VARSIZE_ANY_EXHDR(tenant_id)),
-						hash_bytes((const unsigned char *) VARDATA_ANY(job_id),
-								   VARSIZE_ANY_EXHDR(job_id)));
-}
-
-/* the lists are short, and the hash settles nearly every comparison */
-static Visit *
-find_visit(dlist_head *list, uint32 hash, const text *tenant_id, const text *job_id)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, list)
-	{
-		Visit	   *visit = dlist_container(Visit, node, iter.cur);
-
-		if (visit->hash == hash && ij_same_text(visit->job_id, job_id) &&
-			ij_same_text(visit->tenant_id, tenant_id))
-			return visit;
-	}
-	return NULL;
-}
-
-/*
- * Have this job visited this turn.  One that is put off because it failed stays put
- * off; one that is put off because it was locked comes back next turn.
- */
-static void
-add_visit(const text *tenant_id, const text *job_id)
-{
-	uint32		hash = hash_ids(tenant_id, job_id);
-	MemoryContext old_context;
-	Visit	   *visit;
-
-	if (find_visit(&ready, hash, tenant_id, job_id) != NULL)
-		return;
-	visit = find_visit(&put_off, hash, tenant_id, job_id);
-	if (visit != NULL)
-	{
-		if (visit->failures == 0)
-			visit->not_before = 0;
-		return;
-	}
-
-	old_context = MemoryContextSwitchTo(visit_context);
-	visit = palloc0(sizeof(Visit));
-	visit->hash = hash;
-	visit->tenant_id = copy_text(tenant_id);
-	visit->job_id = copy_text(job_id);
-	MemoryContextSwitchTo(old_context);
-	dlist_push_tail(&ready, &visit->node);
-}
-
-static void
-add_visits(List *jobs)
-{
-	ListCell   *lc;
-
-	foreach(lc, jobs)
-	{
-		IjJobKey   *key = lfirst(lc);
-
-		add_visit(key->tenant_id, key->job_id);
-	}
-}
-
-static void
-free_visit(Visit *visit)
-{
-	pfree(visit->tenant_id);
-	pfree(visit->job_id);
-	pfree(visit);
-}
-
-/* visit is in no list */
-static void
-put_off_visit(Visit *visit, int64 ms)
-{
-	if (nput_off == MAX_PUT_OFF)
-	{
-		full_again_at = Min(full_again_at, ms_from(GetCurrentTimestamp(), FAILED_LAST_MS));
-		free_visit(visit);
-		return;
-	}
-	visit->not_before = ms_from(GetCurrentTimestamp(), ms);
-	dlist_push_tail(&put_off, &visit->node);
-	nput_off++;
-}
-
-static Visit *
-pop_visit(dlist_head *list)
-{
-	return dlist_container(Visit, node, dlist_pop_head_node(list));
-}
-
-/* when to visit what was put off; DT_NOEND: nothing was */
-static TimestampTz
-put_off_until(void)
-{
-	TimestampTz until = full_again_at;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &put_off)
-		until = Min(until, dlist_container(Visit, node, iter.cur)->not_before);
-	return until;
-}
-
-static void
-give_back_visits(dlist_head *list)
-{
-	while (!dlist_is_empty(list))
-	{
-		Visit	   *visit = pop_visit(list);
-		IjTold		told;
-		bool		fits = ij_told_make(&told, visit->tenant_id, visit->job_id);
-
-		ij_worker_put_back(fits ? &told : NULL);
-	}
-}
-
 /* can the look at all unfinished jobs go on in another worker? */
 static bool
 cursor_fits(void)
@@ -372,8 +192,8 @@ leave(int code, Datum arg)
 		 */
 		if (making_way)
 			hold_until = ms_from(now, MAKE_WAY_MS);
-		else if (put_off_until() != DT_NOEND || trouble_until > now)
-			hold_until = ms_from(now, LOCKED_LAST_MS);
+		else if (ij_visits_put_off_until() != DT_NOEND || trouble_until > now)
+			hold_until = ms_from(now, PUT_OFF_MS);
 		else if (presence == IJ_INCOMPLETE)
 			hold_until = ms_from(now, INCOMPLETE_MS);
 
@@ -388,14 +208,11 @@ leave(int code, Datum arg)
 				ij_worker_pause_full(NULL);
 		}
 		/* after an error we may have lost our place in anything */
-		if (full_again_at != DT_NOEND || code != 0)
+		if (ij_visits_overflowed(DT_NOEND) || code != 0)
 			ij_worker_pause_full(NULL);
 		if (due_listing)
 			ij_worker_listed_due(due_from, now);
-		give_back_visits(&unit);
-		give_back_visits(&ready);
-		give_back_visits(&again);
-		give_back_visits(&put_off);
+		ij_visits_give_back();
 	}
 	ij_worker_leave_database(code != 0, hold_until, making_way);
 }
@@ -449,7 +266,7 @@ commit_as_owner(const IjIdentity *saved, const IjSweepCounts *counts)
 static void
 visit_error_context(void *arg)
 {
-	Visit	   *visit = *(Visit **) arg;
+	IjVisit    *visit = *(IjVisit **) arg;
 
 	if (visit != NULL)
 		errcontext("iot_jobs worker visiting job \"%.*s\" of tenant \"%.*s\"",
@@ -481,7 +298,7 @@ recover(bool may_log)
 }
 
 /*
- * Visit jobs in one transaction.  The visits move to the list "unit", and have
+ * Visit jobs in one transaction, which makes them the unit.  They have
  * their result when it returns; false if it failed, and nothing was done.
  */
 static bool
@@ -490,7 +307,7 @@ visit_in_one_transaction(void)
 	IjSweepCounts counts = {0};
 	IjIdentity	saved;
 	ErrorContextCallback callback;
-	Visit	   *volatile visiting = NULL;
+	IjVisit    *volatile visiting = NULL;
 	volatile bool done = false;
 
 	callback.callback = visit_error_context;
@@ -507,9 +324,7 @@ visit_in_one_transaction(void)
 
 			do
 			{
-				visiting = pop_visit(&ready);
-				dlist_push_tail(&unit, &visiting->node);
-
+				visiting = ij_visits_next();
 				PushActiveSnapshot(GetTransactionSnapshot());
 				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id,
 												  ij_guc_sweep_batch_rows - rows, &counts);
@@ -518,8 +333,7 @@ visit_in_one_transaction(void)
 				rows = counts.expired + counts.completed + counts.deleted;
 				visits++;
 			} while (!visiting->alone && rows < ij_guc_sweep_batch_rows &&
-					 visits < UNIT_VISITS && !dlist_is_empty(&ready) &&
-					 !dlist_head_element(Visit, node, &ready)->alone);
+					 visits < UNIT_VISITS && ij_visits_next_may_share());
 			commit_as_owner(&saved, &counts);
 		}
 		done = true;
@@ -527,7 +341,7 @@ visit_in_one_transaction(void)
 	}
 	PG_CATCH();
 	{
-		Visit	   *culprit = visiting;
+		IjVisit    *culprit = visiting;
 
 		recover(culprit == NULL || culprit->logged_at == 0 ||
 				GetCurrentTimestamp() >= ms_from(culprit->logged_at, LOG_AGAIN_MS));
@@ -538,62 +352,12 @@ visit_in_one_transaction(void)
 	return done;
 }
 
-/* what becomes of the visits of a unit that was committed */
-static void
-settle_visits(void)
-{
-	while (!dlist_is_empty(&unit))
-	{
-		Visit	   *visit = pop_visit(&unit);
-
-		visit->failures = 0;
-		visit->alone = false;
-		switch (visit->result)
-		{
-			case IJ_VISIT_DONE:
-				free_visit(visit);
-				break;
-			case IJ_VISIT_AGAIN:
-				visit->locked = 0;
-				dlist_push_tail(&again, &visit->node);
-				break;
-			case IJ_VISIT_LOCKED:
-				visit->locked++;
-				put_off_visit(visit, growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS));
-				break;
-		}
-	}
-}
-
-/* ... and of one that failed */
-static void
-blame_visits(void)
-{
-	bool		one = !dlist_is_empty(&unit) && !dlist_has_next(&unit, dlist_head_node(&unit));
-
-	while (!dlist_is_empty(&unit))
-	{
-		Visit	   *visit = pop_visit(&unit);
-
-		if (one)
-		{
-			visit->failures++;
-			put_off_visit(visit, growing_pause(visit->failures, FAILED_FIRST_MS, FAILED_LAST_MS));
-		}
-		else
-		{
-			visit->alone = true;
-			dlist_push_tail(&again, &visit->node);
-		}
-	}
-}
-
 static void
 note_trouble(void)
 {
 	trouble++;
 	trouble_until = ms_from(GetCurrentTimestamp(),
-							growing_pause(trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS));
+							ij_growing_pause(trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS));
 	ij_worker_set_activity(IJ_WORKER_BACKING_OFF);
 }
 
@@ -610,31 +374,13 @@ take_told_jobs(void)
 	int			n = ij_worker_take_told(told, SOURCE_JOBS);
 
 	for (int i = 0; i < n; i++)
-		add_visit(ij_told_tenant(&told[i]), ij_told_job(&told[i]));
-}
-
-static void
-take_put_off_jobs(TimestampTz now)
-{
-	dlist_mutable_iter iter;
-
-	dlist_foreach_modify(iter, &put_off)
-	{
-		Visit	   *visit = dlist_container(Visit, node, iter.cur);
-
-		if (visit->not_before > now)
-			continue;
-		dlist_delete(iter.cur);
-		nput_off--;
-		visit->alone = visit->failures > 0;
-		dlist_push_tail(&ready, &visit->node);
-	}
+		ij_visits_add(ij_told_tenant(&told[i]), ij_told_job(&told[i]));
 }
 
 static void
 set_full_cursor(const text *tenant_id, const text *job_id)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(visit_context);
+	MemoryContext old_context = MemoryContextSwitchTo(TopMemoryContext);
 	IjJobKey   *old = full_cursor;
 
 	full_cursor = NULL;
@@ -642,8 +388,8 @@ set_full_cursor(const text *tenant_id, const text *job_id)
 	{
 		IjJobKey   *cursor = palloc(sizeof(IjJobKey));
 
-		cursor->tenant_id = copy_text(tenant_id);
-		cursor->job_id = copy_text(job_id);
+		cursor->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
+		cursor->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
 		full_cursor = cursor;
 	}
 	if (old != NULL)
@@ -676,7 +422,7 @@ list_unfinished_jobs(void)
 {
 	List	   *jobs = ij_sweep_unfinished_jobs(full_cursor, SOURCE_JOBS);
 
-	add_visits(jobs);
+	ij_visits_add_all(jobs);
 	if (list_length(jobs) == SOURCE_JOBS)
 	{
 		IjJobKey   *last = llast(jobs);
@@ -701,7 +447,7 @@ list_due_jobs(TimestampTz upto)
 	TimestampTz reached = upto;
 	List	   *jobs = ij_sweep_due_jobs(due_from, upto, due_page, &reached);
 
-	add_visits(jobs);
+	ij_visits_add_all(jobs);
 	if (list_length(jobs) < due_page)
 	{
 		due_page = SOURCE_JOBS;
@@ -725,7 +471,7 @@ list_jobs(bool full, bool due)
 	IjIdentity	saved;
 	IjSweepCounts counts = {0};
 	ErrorContextCallback callback;
-	Visit	   *nobody = NULL;
+	IjVisit    *nobody = NULL;
 	TimestampTz upto = GetCurrentTimestamp();
 
 	callback.callback = visit_error_context;
@@ -804,16 +550,9 @@ gather(TimestampTz now)
 	IjDatabase	database;
 	bool		due;
 
-	if (full_again_at <= now)
-	{
-		full_again_at = DT_NOEND;
+	if (ij_visits_overflowed(now))
 		ij_worker_pause_full(NULL);
-	}
-
-	/* what the last turn did not finish comes first */
-	while (!dlist_is_empty(&again))
-		dlist_push_tail(&ready, dlist_pop_head_node(&again));
-	take_put_off_jobs(now);
+	ij_visits_begin_turn(now);
 	take_told_jobs();
 
 	take_wish_for_everything();
@@ -827,17 +566,14 @@ gather(TimestampTz now)
 static void
 visit_ready_jobs(void)
 {
-	while (!dlist_is_empty(&ready))
+	while (ij_visits_ready())
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (stop_for_others(GetCurrentTimestamp(), false))
 			return;
 		if (!visit_in_one_transaction())
 		{
-			bool		nobody = dlist_is_empty(&unit);
-
-			blame_visits();
-			if (nobody)
+			if (!ij_visits_blame())
 			{
 				/* it failed before the first visit */
 				note_trouble();
@@ -849,7 +585,7 @@ visit_ready_jobs(void)
 		else
 		{
 			trouble = 0;
-			settle_visits();
+			ij_visits_settle();
 		}
 	}
 }
@@ -872,15 +608,10 @@ give_up_database(void)
 
 	do
 	{
-		dlist_init(&ready);
-		dlist_init(&again);
-		dlist_init(&put_off);
-		nput_off = 0;
+		ij_visits_forget();
 		full_running = false;
-		full_cursor = NULL;
-		full_again_at = DT_NOEND;
+		set_full_cursor(NULL, NULL);
 		due_listing = false;
-		MemoryContextReset(visit_context);
 
 		ij_worker_drop_told();
 		if (begin_as_owner(&saved, "iot_jobs: looking for the extension"))
@@ -942,7 +673,7 @@ work_until_there_is_a_reason_to_leave(void)
 		if (now >= trouble_until)
 		{
 			gather(now);
-			if (presence == IJ_READY && !dlist_is_empty(&ready))
+			if (presence == IJ_READY && ij_visits_ready())
 			{
 				ij_worker_set_activity(IJ_WORKER_WORKING);
 				visit_ready_jobs();
@@ -954,8 +685,7 @@ work_until_there_is_a_reason_to_leave(void)
 		now = GetCurrentTimestamp();
 		ij_worker_get(&database);
 		if (now >= trouble_until &&
-			(!dlist_is_empty(&ready) || !dlist_is_empty(&again) || full_running ||
-			 ij_database_wants_worker(&database, now)))
+			(ij_visits_ready_or_again() || full_running || ij_database_wants_worker(&database, now)))
 		{
 			if (stop_for_others(now, false))
 				return;
@@ -971,7 +701,7 @@ work_until_there_is_a_reason_to_leave(void)
 				pgstat_report_activity(STATE_IDLE, NULL);
 				(void) pgstat_report_stat(true);
 			}
-			if (put_off_until() == DT_NOEND)
+			if (ij_visits_put_off_until() == DT_NOEND)
 			{
 				ij_worker_nothing_overdue();
 				ij_worker_succeeded();
@@ -980,12 +710,12 @@ work_until_there_is_a_reason_to_leave(void)
 		if (stop_for_others(now, true))
 			return;
 		idle_until = ms_from(idle_since, (int64) ij_guc_worker_idle_timeout * 1000);
-		if (now >= trouble_until && now >= idle_until && put_off_until() == DT_NOEND)
+		if (now >= trouble_until && now >= idle_until && ij_visits_put_off_until() == DT_NOEND)
 			return;
 		if (now < trouble_until)
 			worker_sleep(now, trouble_until);
 		else
-			worker_sleep(now, Min(put_off_until(), database.next_deadline));
+			worker_sleep(now, Min(ij_visits_put_off_until(), database.next_deadline));
 	}
 }
 
@@ -1009,7 +739,7 @@ ij_worker_main(Datum main_arg)
 	pgstat_report_appname("iot_jobs worker");
 
 	turn_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs turn", ALLOCSET_DEFAULT_SIZES);
-	visit_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs visits", ALLOCSET_DEFAULT_SIZES);
+	ij_visits_init();
 
 	work_until_there_is_a_reason_to_leave();
 	proc_exit(0);

@@ -1,0 +1,62 @@
+/*
+ * visits.h
+ *		The jobs that a worker is to visit.
+ */
+#ifndef IOT_JOBS_VISITS_H
+#define IOT_JOBS_VISITS_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "lib/ilist.h"
+#include "nodes/pg_list.h"
+
+#include "sweep.h"
+
+typedef struct IjVisit
+{
+	dlist_node	node;
+	uint32		hash;			/* of the ids */
+	text	   *tenant_id;
+	text	   *job_id;
+	bool		alone;			/* in a transaction of its own */
+	int			failures;		/* in a row, alone */
+	int			locked;			/* times in a row */
+	TimestampTz not_before;		/* while put off */
+	TimestampTz logged_at;		/* its last failure, or 0 */
+	IjVisitResult result;		/* of the visit in this unit */
+} IjVisit;
+
+/* first, 2 first, 4 first ... last */
+static inline int64
+ij_growing_pause(int times, int64 first, int64 last)
+{
+	int64		pause = first;
+
+	for (int i = 1; i < times && pause < last; i++)
+		pause *= 2;
+	return Min(pause, last);
+}
+
+extern void ij_visits_init(void);
+
+/* what is to be visited this turn */
+extern void ij_visits_add(const text *tenant_id, const text *job_id);
+extern void ij_visits_add_all(List *keys);	/* of IjJobKey */
+extern void ij_visits_begin_turn(TimestampTz now);
+extern bool ij_visits_overflowed(TimestampTz now);
+extern bool ij_visits_ready(void);
+extern bool ij_visits_ready_or_again(void);
+extern TimestampTz ij_visits_put_off_until(void);
+
+/* a unit: the visits of one transaction */
+extern IjVisit *ij_visits_next(void);
+extern bool ij_visits_next_may_share(void);
+extern void ij_visits_settle(void);
+extern bool ij_visits_blame(void);
+
+/* the end */
+extern void ij_visits_forget(void);
+extern void ij_visits_give_back(void);
+
+#endif							/* IOT_JOBS_VISITS_H */
