@@ -29,6 +29,7 @@ OBJS = \
 	src/page_token.o \
 	src/query.o \
 	src/report_batch.o \
+	src/root.o \
 	src/rows.o \
 	src/schedule.o \
 	src/shape.o \

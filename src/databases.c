@@ -23,7 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "databases.h"
-#include "shmem.h"
+#include "root.h"
 #include "told.h"
 
 /* prepared transactions remembered; one too many is found by the next heal */
@@ -259,7 +259,7 @@ ij_databases_know(void)
 	(void) session_slot();
 	LWLockRelease(&shared->lock);
 	if (fresh)
-		ij_shmem_wake_launcher();
+		ij_root_wake_launcher();
 }
 
 void
@@ -316,7 +316,7 @@ ij_databases_tell(bool everything, TimestampTz deadline)
 	if (latch != NULL)
 		SetLatch(latch);
 	else
-		ij_shmem_wake_launcher();
+		ij_root_wake_launcher();
 }
 
 void
@@ -337,7 +337,7 @@ ij_databases_tell_prepared(Oid dboid, TransactionId xid)
 		shared->prepared_used = Max(shared->prepared_used, n + 1);
 	}
 	LWLockRelease(&shared->lock);
-	ij_shmem_wake_launcher();
+	ij_root_wake_launcher();
 }
 
 /*
@@ -567,7 +567,7 @@ ij_worker_take_database(Oid dboid)
 
 	/* only now can the launcher ask us to make room for others that wait */
 	if (taken)
-		ij_shmem_wake_launcher();
+		ij_root_wake_launcher();
 	return taken;
 }
 
@@ -597,7 +597,7 @@ ij_worker_leave_database(bool failed, TimestampTz hold_until, bool making_way)
 		my_slot = NOTHING;
 		LWLockRelease(&shared->lock);
 	}
-	ij_shmem_wake_launcher();
+	ij_root_wake_launcher();
 }
 
 void

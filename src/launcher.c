@@ -50,6 +50,7 @@
 #include "databases.h"
 #include "guc.h"
 #include "launcher.h"
+#include "root.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -133,17 +134,17 @@ ij_launcher_ensure(void)
 	if (!ij_shmem_attach())
 		return;
 	ij_databases_know();
-	if (!ij_guc_worker_enabled || ij_shmem_launcher_running(&preloaded) ||
-		!ij_shmem_may_register_launcher(GetCurrentTimestamp()))
+	if (!ij_guc_worker_enabled || ij_root_launcher_running(&preloaded) ||
+		!ij_root_may_register_launcher(GetCurrentTimestamp()))
 		return;
 
 	describe_launcher(&worker, "session");
 	if (RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
-		(void) ij_shmem_note_register(true);
+		(void) ij_root_note_register(true);
 		pfree(handle);
 	}
-	else if (ij_shmem_note_register(false))
+	else if (ij_root_note_register(false))
 		ereport(LOG,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start the iot_jobs launcher"),
@@ -167,7 +168,7 @@ ij_launcher_database_in_demand(Oid dboid)
 static void
 leave(int code, Datum arg)
 {
-	ij_shmem_launcher_leave();
+	ij_root_launcher_leave();
 }
 
 /*
@@ -361,14 +362,14 @@ start_worker(const IjDatabase *database, TimestampTz now)
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		MemoryContextSwitchTo(old_context);
-		if (ij_shmem_note_register(false))
+		if (ij_root_note_register(false))
 			ereport(LOG,
 					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 					 errmsg("could not start an iot_jobs worker, will try again"),
 					 errhint("You might need to increase max_worker_processes.")));
 		return false;
 	}
-	(void) ij_shmem_note_register(true);
+	(void) ij_root_note_register(true);
 
 	s = palloc(sizeof(Started));
 	s->dboid = database->dboid;
@@ -576,7 +577,7 @@ ij_launcher_main(Datum main_arg)
 	while (!ij_shmem_attach())
 		launcher_sleep(ms_from(GetCurrentTimestamp(), CLOSED_RETRY_MS));
 
-	if (!ij_shmem_launcher_enter(preloaded))
+	if (!ij_root_launcher_enter(preloaded))
 	{
 		ereport(DEBUG1,
 				(errmsg_internal("another iot_jobs launcher is running")));

@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "launcher.h"
+#include "root.h"
 #include "shmem.h"
 
 #ifndef IJ_VERSION
@@ -31,7 +32,7 @@ request_shmem(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
-	ij_shmem_request();
+	ij_root_request();
 }
 
 static void

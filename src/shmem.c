@@ -3,10 +3,8 @@
  *		The memory that backends, the launcher and the workers share.
  *
  * There is one way to it, whether or not the library is in
- * shared_preload_libraries: a small root in the server's main shared memory, and
- * one flat area that the root points to.  The root is small enough for the slop
- * that every server keeps for late comers, so CREATE EXTENSION needs no restart.
- * The area is a pinned DSM segment: made by whoever needs it first, never freed,
+ * shared_preload_libraries: a small root in the server's main shared memory
+ * (root.c), and one flat area that the root points to.  The area is a pinned DSM segment: made by whoever needs it first, never freed,
  * never grown, and without an allocation inside, so that nothing done to it can
  * fail.  That matters because most of it happens in a commit callback, where an
  * error would be a PANIC.
@@ -15,60 +13,37 @@
  *	databases.c		what there is to do in each database, and who does it
  *	told.c			the jobs told to the workers
  *	hints.c			a cache of device ids
- * which alone know what is in it.  The root is this file's own: where the area is,
- * and whether a launcher lives.
+ * which alone know what is in it.
  *
  * Locks:
- *	IjRoot.lock			the root; taken for moments, and while the area is made
+ *	IjRoot.lock			root.c's; held while the area is made
  *	IjDatabases.lock	the parts of databases.c and told.c
  *	IjHints.locks		each a share of the part of hints.c
  * No two of them are ever held together, nothing is called under them but memory
  * moves and SetLatch(), and what is a plain word may be read without them where a
  * stale answer does no harm.
- *
- * Latch pointers are fine here: they point into the array of PGPROCs, which lies
- * in main shared memory and has one address in all processes.  Setting the latch
- * of a process that has gone wakes a stranger once, which latches allow.
  */
 #include "postgres.h"
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/dsm.h"
-#include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "databases.h"
 #include "hints.h"
+#include "root.h"
 #include "shmem.h"
 #include "told.h"
-
-/* after this long without a sign of it, a registered launcher is thought lost */
-#define REGISTER_PATIENCE_MS	5000
 
 /* a backend that could not attach tries again after this long */
 #define ATTACH_RETRY_MS		10000
 
 /* to be raised with every change of what lies in shared memory that keeps its size */
 #define LAYOUT		1
-
-typedef struct IjRoot
-{
-	LWLock		lock;			/* guards all below */
-	int			tranche_id;		/* never changes */
-	dsm_handle	area;			/* DSM_HANDLE_INVALID until made */
-	bool		complained;		/* that there is no area */
-	pid_t		launcher_pid;	/* 0: none; read without lock too */
-	Latch	   *launcher_latch;
-	bool		launcher_preloaded;
-	bool		register_failed;	/* and that was logged */
-	TimestampTz registered_at;	/* when a launcher was last asked for */
-} IjRoot;
 
 typedef Size (*PartSize) (void);
 typedef void (*PartInit) (void *place, int tranche_id, uint64 seed);
@@ -88,74 +63,9 @@ static const Part parts[] = {
 	{ij_hints_size, ij_hints_init, ij_hints_attach},
 };
 
-static IjRoot *root = NULL;
 static bool attached = false;	/* to the area */
 
 static TimestampTz attach_again_at = 0;
-
-/*
- * ------------------------------------------------------------
- * Root and area
- * ------------------------------------------------------------
- */
-
-void
-ij_shmem_request(void)
-{
-	RequestAddinShmemSpace(MAXALIGN(sizeof(uint64)));
-	RequestAddinShmemSpace(MAXALIGN(sizeof(IjRoot)));
-}
-
-static Size area_size(void);
-
-/*
- * A new build of the library may be on disk while processes with the old one still
- * run.  They must not share memory unless both mean the same by it: the first one
- * leaves its stamp, and whoever has another works without shared memory.
- */
-static void
-require_same_layout(void)
-{
-	bool		found;
-	uint64	   *stamp = ShmemInitStruct("iot_jobs layout", sizeof(uint64), &found);
-	uint64		ours = ((uint64) LAYOUT << 48) ^ ((uint64) sizeof(IjRoot) << 32) ^ area_size();
-
-	if (!found)
-		*stamp = ours;
-	else if (*stamp != ours)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("The library iot_jobs was replaced by another build since the server was started.")));
-}
-
-/*
- * The postmaster runs this again after a crash, with all shared memory anew: so
- * forget what was known.
- */
-void
-ij_shmem_startup(void)
-{
-	bool		found;
-
-	attached = false;
-
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	require_same_layout();
-	root = ShmemInitStruct("iot_jobs", sizeof(IjRoot), &found);
-	if (!found)
-	{
-		memset(root, 0, sizeof(IjRoot));
-		root->tranche_id = LWLockNewTrancheId();
-		LWLockInitialize(&root->lock, root->tranche_id);
-		root->area = DSM_HANDLE_INVALID;
-
-		/* when preloading, the launcher is registered right after */
-		if (process_shared_preload_libraries_in_progress || !IsUnderPostmaster)
-			root->registered_at = GetCurrentTimestamp();
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(root->tranche_id, "iot_jobs");
-}
 
 static Size
 area_size(void)
@@ -167,6 +77,17 @@ area_size(void)
 	return size;
 }
 
+/*
+ * The postmaster runs this again after a crash, with all shared memory anew: so
+ * forget what was known.
+ */
+void
+ij_shmem_startup(void)
+{
+	attached = false;
+	ij_root_startup(((uint64) LAYOUT << 48) ^ ((uint64) sizeof(IjRoot) << 32) ^ area_size());
+}
+
 /* the seed is secret: what it goes into cannot be guessed from outside */
 static void
 init_area(char *place)
@@ -175,7 +96,7 @@ init_area(char *place)
 
 	for (int i = 0; i < lengthof(parts); i++)
 	{
-		parts[i].init(place, root->tranche_id, seed);
+		parts[i].init(place, ij_root->tranche_id, seed);
 		place += CACHELINEALIGN(parts[i].size());
 	}
 }
@@ -196,9 +117,9 @@ map_area(void)
 {
 	dsm_segment *segment;
 
-	LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-	if (root->area != DSM_HANDLE_INVALID)
-		segment = dsm_attach(root->area);
+	LWLockAcquire(&ij_root->lock, LW_EXCLUSIVE);
+	if (ij_root->area != DSM_HANDLE_INVALID)
+		segment = dsm_attach(ij_root->area);
 	else
 	{
 		segment = dsm_create(area_size(), DSM_CREATE_NULL_IF_MAXSEGMENTS);
@@ -206,10 +127,10 @@ map_area(void)
 		{
 			init_area(dsm_segment_address(segment));
 			dsm_pin_segment(segment);
-			root->area = dsm_segment_handle(segment);
+			ij_root->area = dsm_segment_handle(segment);
 		}
 	}
-	LWLockRelease(&root->lock);
+	LWLockRelease(&ij_root->lock);
 
 	if (segment == NULL)
 		return false;
@@ -247,7 +168,7 @@ attach_quietly(char **message)
 	CurrentResourceOwner = NULL;
 	PG_TRY();
 	{
-		if (root == NULL)
+		if (ij_root == NULL)
 			ij_shmem_startup();
 		mapped = map_area();
 	}
@@ -256,8 +177,8 @@ attach_quietly(char **message)
 		ErrorData  *error;
 
 		InterruptHoldoffCount = holdoff;
-		if (root != NULL)
-			release_if_held(&root->lock);
+		if (ij_root != NULL)
+			release_if_held(&ij_root->lock);
 		release_if_held(AddinShmemInitLock);
 
 		MemoryContextSwitchTo(context);
@@ -292,12 +213,12 @@ ij_shmem_attach(void)
 	attach_again_at = TimestampTzPlusMilliseconds(now, ATTACH_RETRY_MS);
 
 	/* once a server if the root is there to remember, else once a process */
-	if (root != NULL)
+	if (ij_root != NULL)
 	{
-		LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-		complained = root->complained;
-		root->complained = true;
-		LWLockRelease(&root->lock);
+		LWLockAcquire(&ij_root->lock, LW_EXCLUSIVE);
+		complained = ij_root->complained;
+		ij_root->complained = true;
+		LWLockRelease(&ij_root->lock);
 	}
 	if (!complained)
 		ereport(LOG,
@@ -309,95 +230,8 @@ ij_shmem_attach(void)
 	return false;
 }
 
-/*
- * ------------------------------------------------------------
- * The launcher
- * ------------------------------------------------------------
- */
-
-void
-ij_shmem_wake_launcher(void)
-{
-	Latch	   *latch;
-
-	LWLockAcquire(&root->lock, LW_SHARED);
-	latch = root->launcher_latch;
-	LWLockRelease(&root->lock);
-	if (latch != NULL)
-		SetLatch(latch);
-}
-
 bool
 ij_shmem_all_well(void)
 {
-	return attached && root->launcher_pid != 0 && ij_databases_knows_mine();
-}
-
-bool
-ij_shmem_launcher_running(bool *preloaded)
-{
-	bool		running;
-
-	LWLockAcquire(&root->lock, LW_SHARED);
-	running = root->launcher_pid != 0;
-	*preloaded = root->launcher_preloaded;
-	LWLockRelease(&root->lock);
-	return running;
-}
-
-bool
-ij_shmem_may_register_launcher(TimestampTz now)
-{
-	bool		may;
-
-	LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-	may = root->launcher_pid == 0 &&
-		now >= TimestampTzPlusMilliseconds(root->registered_at, REGISTER_PATIENCE_MS);
-	if (may)
-		root->registered_at = now;
-	LWLockRelease(&root->lock);
-	return may;
-}
-
-bool
-ij_shmem_note_register(bool success)
-{
-	bool		first;
-
-	LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-	first = !success && !root->register_failed;
-	root->register_failed = !success;
-	LWLockRelease(&root->lock);
-	return first;
-}
-
-bool
-ij_shmem_launcher_enter(bool preloaded)
-{
-	bool		entered;
-
-	LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-	entered = root->launcher_pid == 0;
-	if (entered)
-	{
-		root->launcher_pid = MyProcPid;
-		root->launcher_latch = MyLatch;
-		root->launcher_preloaded = preloaded;
-	}
-	LWLockRelease(&root->lock);
-	return entered;
-}
-
-void
-ij_shmem_launcher_leave(void)
-{
-	LWLockAcquire(&root->lock, LW_EXCLUSIVE);
-	if (root->launcher_pid == MyProcPid)
-	{
-		root->launcher_pid = 0;
-		root->launcher_latch = NULL;
-		/* the postmaster starts the next one; sessions wait for it before they ask again */
-		root->registered_at = GetCurrentTimestamp();
-	}
-	LWLockRelease(&root->lock);
+	return attached && ij_root->launcher_pid != 0 && ij_databases_knows_mine();
 }

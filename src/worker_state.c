@@ -40,6 +40,7 @@
 #include "databases.h"
 #include "guc.h"
 #include "launcher.h"
+#include "root.h"
 #include "shmem.h"
 #include "tell.h"
 
@@ -183,7 +184,7 @@ iot_jobs_worker_state(PG_FUNCTION_ARGS)
 
 	if (attached)
 	{
-		running = ij_shmem_launcher_running(&preloaded);
+		running = ij_root_launcher_running(&preloaded);
 		databases = palloc(sizeof(IjDatabase) * IJ_MAX_DATABASES);
 		ndatabases = ij_databases_list(databases);
 	}
