@@ -68,7 +68,23 @@ struct IjDirect
 	BulkInsertState bulk;
 };
 
-/* The defaults of an INSERT, once for all rows; false if they differ from row to row. */
+/* Any other status of a new execution is for the guard to refuse. */
+static bool
+is_queued(TupleTableSlot *slot, AttrNumber status)
+{
+	const text *word;
+	IjExecStatus parsed;
+
+	if (slot->tts_isnull[status - 1])
+		return false;
+	word = DatumGetTextPP(slot->tts_values[status - 1]);
+	return ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &parsed) && parsed == IJ_EXEC_QUEUED;
+}
+
+/*
+ * The defaults of an INSERT, once for all rows; false if they differ from row to row,
+ * or if SQL would have more to say about them.
+ */
 static bool
 evaluate_defaults(IjDirect *direct)
 {
@@ -101,7 +117,7 @@ evaluate_defaults(IjDirect *direct)
 											   GetPerTupleExprContext(estate), &slot->tts_isnull[i]);
 	}
 	MemoryContextSwitchTo(old);
-	return same_for_all;
+	return same_for_all && is_queued(slot, direct->shape->columns[IJ_E_STATUS]);
 }
 
 /* All of it lives in the executor state's context and goes with it. */

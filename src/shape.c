@@ -410,7 +410,8 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 		[IJ_DIRECT_READ] = ACL_SELECT,
 		[IJ_DIRECT_CLAIM] = ACL_SELECT | ACL_UPDATE,
 		[IJ_DIRECT_UPDATE] = ACL_SELECT | ACL_UPDATE,
-		[IJ_DIRECT_DELETE] = ACL_SELECT | ACL_DELETE,
+		/* by SQL the rows are locked FOR UPDATE first */
+		[IJ_DIRECT_DELETE] = ACL_SELECT | ACL_UPDATE | ACL_DELETE,
 		[IJ_DIRECT_INSERT] = ACL_INSERT,
 	};
 

@@ -55,7 +55,7 @@ typedef enum IjDirectUse
 	IJ_DIRECT_READ,				/* SELECT */
 	IJ_DIRECT_CLAIM,			/* SELECT and UPDATE, and SELECT on jobs */
 	IJ_DIRECT_UPDATE,			/* SELECT and UPDATE */
-	IJ_DIRECT_DELETE,			/* SELECT and DELETE */
+	IJ_DIRECT_DELETE,			/* SELECT, UPDATE and DELETE */
 	IJ_DIRECT_INSERT			/* INSERT; nothing else may be done then */
 } IjDirectUse;
 

@@ -199,7 +199,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} d.device_id AND e.status {=} 'QUEUED' "
 		"AND " CLAIMABLE("j") " "
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) x LIMIT $3) "
-		"UPDATE {executions} e SET " START("e") " "
+		"UPDATE {executions} e SET status_details = e.status_details, " START("e") " "
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
 		"WHERE e.ctid {=} c.ctid "
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
