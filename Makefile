@@ -16,6 +16,7 @@ OBJS = \
 	src/catalog.o \
 	src/databases.o \
 	src/direct.o \
+	src/direct_insert.o \
 	src/errors.o \
 	src/executions.o \
 	src/fanout.o \

@@ -22,17 +22,13 @@
 #include "direct.h"
 
 #include "access/genam.h"
-#include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "optimizer/optimizer.h"
-#include "rewrite/rewriteHandler.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -61,64 +57,7 @@ struct IjDirect
 	TupleTableSlot *found;		/* the row looked at */
 	TupleTableSlot *changed;	/* its new version */
 	TimestampTz now;
-
-	/* only to insert */
-	TupleTableSlot **batch;
-	int			batch_size;
-	BulkInsertState bulk;
 };
-
-/* Any other status of a new execution is for the guard to refuse. */
-static bool
-is_queued(TupleTableSlot *slot, AttrNumber status)
-{
-	const text *word;
-	IjExecStatus parsed;
-
-	if (slot->tts_isnull[status - 1])
-		return false;
-	word = DatumGetTextPP(slot->tts_values[status - 1]);
-	return ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &parsed) && parsed == IJ_EXEC_QUEUED;
-}
-
-/*
- * The defaults of an INSERT, once for all rows; false if they differ from row to row,
- * or if SQL would have more to say about them.
- */
-static bool
-evaluate_defaults(IjDirect *direct)
-{
-	Relation	rel = direct->rel;
-	EState	   *estate = direct->estate;
-	TupleTableSlot *slot = direct->changed;
-	TupleDesc	desc = RelationGetDescr(rel);
-	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
-	bool		same_for_all = true;
-
-	for (int i = 0; i < desc->natts && same_for_all; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Expr	   *expr = NULL;
-
-		slot->tts_values[i] = (Datum) 0;
-		slot->tts_isnull[i] = true;
-		if (att->attisdropped)
-			continue;
-		if (att->attgenerated == '\0' && att->attidentity == '\0')
-			expr = (Expr *) build_column_default(rel, i + 1);
-
-		/* a null of a domain has to be checked against it */
-		if (att->attgenerated != '\0' || att->attidentity != '\0' ||
-			(expr == NULL && get_typtype(att->atttypid) == TYPTYPE_DOMAIN) ||
-			(expr != NULL && contain_volatile_functions((Node *) expr)))
-			same_for_all = false;
-		else if (expr != NULL)
-			slot->tts_values[i] = ExecEvalExpr(ExecPrepareExpr(expr, estate),
-											   GetPerTupleExprContext(estate), &slot->tts_isnull[i]);
-	}
-	MemoryContextSwitchTo(old);
-	return same_for_all && is_queued(slot, direct->shape->columns[IJ_E_STATUS]);
-}
 
 /* All of it lives in the executor state's context and goes with it. */
 static IjDirect *
@@ -139,7 +78,7 @@ make_direct(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectU
 	{
 		Bitmapset  *updated_columns = NULL;
 
-		if (use != IJ_DIRECT_DELETE && use != IJ_DIRECT_INSERT)
+		if (use != IJ_DIRECT_DELETE)
 		{
 			for (int i = 0; i < lengthof(updated); i++)
 				updated_columns = bms_add_member(updated_columns,
@@ -166,7 +105,6 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 		[IJ_DIRECT_CLAIM] = "UPDATE",
 		[IJ_DIRECT_UPDATE] = "UPDATE",
 		[IJ_DIRECT_DELETE] = "DELETE",
-		[IJ_DIRECT_INSERT] = "INSERT",
 	};
 	Relation	rel = table_open(ij_catalog_executions(),
 								 use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
@@ -201,11 +139,6 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	direct = make_direct(rel, shape, tenant_id, use);
 	direct->jobs = jobs;
 	direct->jobs_shape = jobs_shape;
-	if (use == IJ_DIRECT_INSERT && !evaluate_defaults(direct))
-	{
-		ij_direct_close(direct);
-		return NULL;
-	}
 	if (use != IJ_DIRECT_READ)
 	{
 		direct->estate->es_snapshot = GetActiveSnapshot();
@@ -225,11 +158,6 @@ ij_direct_close(IjDirect *direct)
 	bool		began = (estate->es_snapshot != NULL);
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 
-	if (direct->bulk != NULL)
-	{
-		FreeBulkInsertState(direct->bulk);
-		table_finish_bulk_insert(rel, 0);
-	}
 	if (began)
 		AfterTriggerEndQuery(estate);
 	if (direct->result_rel != NULL)
@@ -238,8 +166,6 @@ ij_direct_close(IjDirect *direct)
 		/* our indexes, and what the triggers may have opened */
 		ExecCloseResultRelations(estate);
 	}
-	for (int i = 0; i < direct->batch_size; i++)
-		ExecDropSingleTupleTableSlot(direct->batch[i]);
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	MemoryContextSwitchTo(old);
 	FreeExecutorState(estate);
@@ -831,64 +757,4 @@ ij_direct_claim(IjDirect *direct, const Datum *device_ids, int count, int rounds
 	}
 	pfree(queues);
 	return result;
-}
-
-/* ------------------------------------------------------------------------
- * Fan-out
- * ------------------------------------------------------------------------
- */
-
-/* What lives as long as the command, whatever context a batch is handed to us in. */
-static void
-make_room(IjDirect *direct, int count)
-{
-	MemoryContext old = MemoryContextSwitchTo(direct->estate->es_query_cxt);
-
-	if (direct->bulk == NULL)
-		direct->bulk = GetBulkInsertState();
-	if (direct->batch == NULL)
-		direct->batch = palloc(count * sizeof(TupleTableSlot *));
-	else if (direct->batch_size < count)
-		direct->batch = repalloc(direct->batch, count * sizeof(TupleTableSlot *));
-	while (direct->batch_size < count)
-		direct->batch[direct->batch_size++] = MakeSingleTupleTableSlot(RelationGetDescr(direct->rel),
-																	   table_slot_callbacks(direct->rel));
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * Add QUEUED executions of one job, whose devices come in index order.  The heap is
- * written by whole pages; then each row gets its index entries.
- */
-void
-ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, int count)
-{
-	const AttrNumber *columns = direct->shape->columns;
-	EState	   *estate = direct->estate;
-	int			natts = RelationGetDescr(direct->rel)->natts;
-
-	make_room(direct, count);
-	set_value(direct, IJ_E_TENANT_ID, PointerGetDatum(direct->tenant_id));
-	set_value(direct, IJ_E_JOB_ID, PointerGetDatum(job_id));
-	for (int i = 0; i < count; i++)
-	{
-		TupleTableSlot *slot = direct->batch[i];
-
-		ExecClearTuple(slot);
-		memcpy(slot->tts_values, direct->changed->tts_values, natts * sizeof(Datum));
-		memcpy(slot->tts_isnull, direct->changed->tts_isnull, natts * sizeof(bool));
-		slot->tts_values[columns[IJ_E_DEVICE_ID] - 1] = device_ids[i];
-		slot->tts_isnull[columns[IJ_E_DEVICE_ID] - 1] = false;
-		ExecStoreVirtualTuple(slot);
-		if (RelationGetDescr(direct->rel)->constr != NULL)
-			ExecConstraints(direct->result_rel, slot, estate);
-		ResetPerTupleExprContext(estate);
-	}
-	/* a command id of now: the registry's cursor was opened after us and must not see these rows */
-	table_multi_insert(direct->rel, direct->batch, count, GetCurrentCommandId(true), 0, direct->bulk);
-	for (int i = 0; i < count; i++)
-	{
-		ij_exec_insert_index_tuples(direct->result_rel, direct->batch[i], estate);
-		ResetPerTupleExprContext(estate);
-	}
 }

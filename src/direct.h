@@ -30,6 +30,5 @@ extern int64 ij_direct_close_executions(IjDirect *direct, const text *job_id, co
 										IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
 extern int64 ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from,
 										 int64 limit, text **last);
-extern void ij_direct_insert(IjDirect *direct, const text *job_id, const Datum *device_ids, int count);
 
 #endif							/* IJ_DIRECT_H */

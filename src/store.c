@@ -23,6 +23,7 @@
 
 #include "catalog.h"
 #include "direct.h"
+#include "direct_insert.h"
 #include "query.h"
 #include "rows.h"
 
@@ -577,7 +578,7 @@ struct IjAddition
 {
 	const text *tenant_id;
 	const text *job_id;
-	IjDirect   *direct;			/* NULL: through SQL */
+	IjInsertion *direct;		/* NULL: through SQL */
 };
 
 IjAddition *
@@ -587,7 +588,7 @@ ij_store_begin_addition(const text *tenant_id, const text *job_id)
 
 	addition->tenant_id = tenant_id;
 	addition->job_id = job_id;
-	addition->direct = ij_direct_open(tenant_id, IJ_DIRECT_INSERT);
+	addition->direct = ij_direct_insert_begin(tenant_id, job_id);
 	return addition;
 }
 
@@ -599,7 +600,7 @@ ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count
 
 	if (addition->direct != NULL)
 	{
-		ij_direct_insert(addition->direct, addition->job_id, device_ids, count);
+		ij_direct_insert_rows(addition->direct, device_ids, count);
 		return count;
 	}
 	args = job_args(addition->tenant_id, addition->job_id);
@@ -614,7 +615,7 @@ void
 ij_store_end_addition(IjAddition *addition)
 {
 	if (addition->direct != NULL)
-		ij_direct_close(addition->direct);
+		ij_direct_insert_end(addition->direct);
 	pfree(addition);
 }
 
