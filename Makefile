@@ -43,6 +43,7 @@ OBJS = \
 	src/tell.o \
 	src/told.o \
 	src/validate.o \
+	src/verify.o \
 	src/visits.o \
 	src/worker.o \
 	src/worker_state.o

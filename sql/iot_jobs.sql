@@ -120,6 +120,16 @@ CREATE TYPE job_sweep_result AS (
 );
 COMMENT ON TYPE job_sweep_result IS 'what a sweep changed, and whether it stopped at its row limit';
 
+CREATE TYPE broken_invariant AS (
+    invariant         text,
+    tenant_id         text,
+    job_id            text,
+    device_id         text,
+    detail            text,
+    remedy            text
+);
+COMMENT ON TYPE broken_invariant IS 'something that is not as it must be, and the statement that mends it';
+
 -- ----------------------------------------------------------------
 -- Operator
 -- ----------------------------------------------------------------
@@ -284,6 +294,14 @@ CREATE FUNCTION run_job_sweep(max_rows bigint DEFAULT 10000)
 RETURNS job_sweep_result
 AS 'MODULE_PATHNAME', 'iot_jobs_run_job_sweep' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
 COMMENT ON FUNCTION run_job_sweep IS 'one pass of what the worker does, over the jobs the caller may see';
+
+CREATE FUNCTION verify_jobs(
+    tenant_id text DEFAULT NULL,
+    max_rows integer DEFAULT 100,
+    grace interval DEFAULT NULL)
+RETURNS SETOF broken_invariant
+AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000000 ROWS 10;
+COMMENT ON FUNCTION verify_jobs IS 'what is not as it must be, and how to mend it; no row: all is well';
 
 CREATE FUNCTION wake_job_worker()
 RETURNS void

@@ -164,6 +164,15 @@ get_timestamp(const GuardRow *row, const char *name)
 	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 }
 
+/* the same, but infinity is no moment that others have to follow */
+static TimestampTz
+get_moment(const GuardRow *row, const char *name)
+{
+	TimestampTz value = get_timestamp(row, name);
+
+	return value == DT_NOEND ? DT_NOBEGIN : value;
+}
+
 static void
 put_column(GuardRow *row, const char *name, Datum value, bool isnull)
 {
@@ -181,6 +190,16 @@ finished(GuardRow *row)
 		return row->tuple;
 	return heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->rel), row->changes,
 									 row->columns, row->values, row->nulls);
+}
+
+/* The clock of a writer may be ahead of ours: what was updated last was not updated before it was made. */
+static void
+keep_order(GuardRow *row, const char *earlier, const char *later)
+{
+	TimestampTz moment = get_moment(row, earlier);
+
+	if (get_timestamp(row, later) < moment)
+		put_column(row, later, TimestampTzGetDatum(moment), false);
 }
 
 static void
@@ -322,6 +341,7 @@ guard_execution_insert(GuardRow *new)
 				(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
 				 errmsg("a new execution cannot be %s", ij_exec_status_name(status)),
 				 errhint("An execution starts as QUEUED.")));
+	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
 }
 
@@ -333,6 +353,7 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	bool		step;
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	TimestampTz updated = get_timestamp(new, "last_updated_at");
+	TimestampTz least;
 	int64		number = get_int8(new, "execution_number");
 
 	if (!exec_status_of(old, &from) || !exec_status_of(new, &to))
@@ -360,16 +381,17 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		/* the optimistic lock, and time, never go back */
 		if (number < get_int8(old, "execution_number"))
 			put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number")), false);
-		if (updated < get_timestamp(old, "last_updated_at"))
-			put_column(new, "last_updated_at", TimestampTzGetDatum(get_timestamp(old, "last_updated_at")), false);
+		if (updated < get_moment(old, "last_updated_at"))
+			put_column(new, "last_updated_at", TimestampTzGetDatum(get_moment(old, "last_updated_at")), false);
 		return;
 	}
 
 	if (number <= get_int8(old, "execution_number"))
 		put_column(new, "execution_number", Int64GetDatum(ij_next_execution_number(get_int8(old, "execution_number"))), false);
-	if (updated < Max(now, get_timestamp(old, "last_updated_at")))
+	least = Max(Max(now, get_moment(old, "last_updated_at")), get_moment(new, "started_at"));
+	if (updated < least)
 	{
-		updated = Max(now, get_timestamp(old, "last_updated_at"));
+		updated = least;
 		put_column(new, "last_updated_at", TimestampTzGetDatum(updated), false);
 	}
 	if (ij_exec_is_started(to) && get_timestamp(new, "started_at") < get_timestamp(new, "queued_at"))
@@ -446,6 +468,7 @@ guard_job_insert(GuardRow *new)
 				(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
 				 errmsg("a new job cannot be %s", ij_job_status_name(status)),
 				 errhint("A job starts as IN_PROGRESS.")));
+	keep_order(new, "created_at", "updated_at");
 	tell_deadline_of(new);
 
 	/* the witness of a former job of this name says nothing about this one */
@@ -463,7 +486,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	IjJobStatus to;
 	bool		step;
 	bool		expiry_moved = get_timestamp(old, "expires_at") != get_timestamp(new, "expires_at");
-	TimestampTz updated = get_timestamp(old, "updated_at");
+	TimestampTz updated = get_moment(old, "updated_at");
 
 	/* whatever we knew of a job may just have become wrong */
 	held_job.transaction = InvalidLocalTransactionId;

@@ -17,6 +17,9 @@
 
 #include "state.h"
 
+/* of the library; that of the SQL objects is in iot_jobs.control */
+#define IJ_VERSION	"1.0"
+
 /* the same bytes; the ids of this service know no other equality */
 static inline bool
 ij_same_text(const text *a, const text *b)

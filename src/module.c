@@ -12,13 +12,10 @@
 
 #include "compat.h"
 #include "guc.h"
+#include "iot_jobs.h"
 #include "launcher.h"
 #include "root.h"
 #include "shmem.h"
-
-#ifndef IJ_VERSION
-#define IJ_VERSION "1.0"
-#endif
 
 IJ_MODULE_MAGIC("iot_jobs", IJ_VERSION);
 

@@ -152,6 +152,8 @@ expand(const char *text, Oid registry)
 			appendStringInfo(&buf, "%s.job_executions", schema);
 		else if (is_name(open, len, "fleet"))
 			appendStringInfo(&buf, "%s.iot_jobs_fleet", schema);
+		else if (is_name(open, len, "tenants"))
+			appendStringInfo(&buf, "%s.tenants", schema);
 		else if (is_name(open, len, "registry"))
 			append_registry(&buf, registry);
 		else

@@ -32,6 +32,7 @@
 #include "store.h"
 #include "sweep.h"
 #include "validate.h"
+#include "verify.h"
 
 /* operator */
 PG_FUNCTION_INFO_V1(iot_jobs_create_job);
@@ -58,6 +59,7 @@ PG_FUNCTION_INFO_V1(iot_jobs_update_job_executions);
 
 /* service */
 PG_FUNCTION_INFO_V1(iot_jobs_run_job_sweep);
+PG_FUNCTION_INFO_V1(iot_jobs_verify_jobs);
 PG_FUNCTION_INFO_V1(iot_jobs_job_state_steps);
 PG_FUNCTION_INFO_V1(iot_jobs_use_fleet);
 PG_FUNCTION_INFO_V1(iot_jobs_end_orphans);
@@ -734,6 +736,26 @@ iot_jobs_run_job_sweep(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(counts.deleted);
 	values[3] = BoolGetDatum(unfinished);
 	return row_result(fcinfo, values, nulls);
+}
+
+Datum
+iot_jobs_verify_jobs(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+	IjVerification wanted = {0};
+
+	enter(fcinfo);
+	wanted.tenant_id = optional_id_argument(fcinfo, 0, "tenant_id");
+	wanted.max_rows = int_argument(fcinfo, 1, "max_rows", 1, INT_MAX);
+	if (!PG_ARGISNULL(2))
+	{
+		wanted.grace = PG_GETARG_INTERVAL_P(2);
+		ij_validate_age("grace", wanted.grace);
+	}
+	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	ij_verify_run(&wanted, rsinfo->setResult, rsinfo->setDesc);
+	return (Datum) 0;
 }
 
 static void

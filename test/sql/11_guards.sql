@@ -313,3 +313,20 @@ INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'canc
 
 DROP FUNCTION ijtest.try_execution, ijtest.try_job, ijtest.after;
 DELETE FROM tenants WHERE tenant_id = 'guard';
+
+-- Whatever clock a writer has, nothing was updated before it was made or started.
+SELECT ijtest.add_tenant('guards-clock', 2);
+INSERT INTO jobs (tenant_id, job_id, document_type, target_all, created_at) VALUES ('guards-clock', 'ahead', 't', true, now() + interval '1 min');
+INSERT INTO job_executions (tenant_id, job_id, device_id, queued_at) VALUES ('guards-clock', 'ahead', 'd1', now() + interval '1 min');
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guards-clock', 'ahead', 'd2');
+UPDATE job_executions SET status = 'IN_PROGRESS', started_at = now() + interval '1 min' WHERE tenant_id = 'guards-clock';
+SELECT updated_at = created_at AS in_order FROM jobs WHERE tenant_id = 'guards-clock';
+SELECT device_id, last_updated_at >= started_at AND last_updated_at >= queued_at AS in_order FROM job_executions WHERE tenant_id = 'guards-clock' ORDER BY 1;
+-- Infinity is no time to keep up with.
+UPDATE job_executions SET last_updated_at = 'infinity' WHERE tenant_id = 'guards-clock';
+UPDATE jobs SET updated_at = 'infinity' WHERE tenant_id = 'guards-clock';
+UPDATE job_executions SET last_updated_at = started_at WHERE tenant_id = 'guards-clock';
+UPDATE jobs SET updated_at = created_at WHERE tenant_id = 'guards-clock';
+SELECT count(*) AS infinite FROM job_executions WHERE tenant_id = 'guards-clock' AND NOT isfinite(last_updated_at);
+SELECT count(*) AS infinite FROM jobs WHERE tenant_id = 'guards-clock' AND NOT isfinite(updated_at);
+DELETE FROM tenants WHERE tenant_id = 'guards-clock';
