@@ -2,9 +2,15 @@
  * direct_insert.c
  *		The executions of a new job without SQL, where that is provably the same.
  *
- * A fan-out adds very many rows that differ in device_id alone.  What an INSERT
- * computes for each of them is computed once: the defaults, which are the rest of
- * the row.  The heap is written by whole pages.  No trigger fires, see shape.c.
+ * A fan-out adds very many rows that differ in device_id alone.  So what an INSERT
+ * does for each of them is done once, unless it depends on the device: the defaults,
+ * which are the rest of the row, the constraints, the predicates of indexes.  No
+ * trigger fires, see shape.c.
+ *
+ * Of what is left nine tenths are index entries.  They are added index by index for a
+ * batch of rows, not row by row: each entry finds the pages of the one before it
+ * still in the processor's cache, which saves a tenth.  To leave out the search for
+ * duplicates, whose answer is known, was measured to save nothing.
  *
  * Locks: RowExclusiveLock on the table.  The caller holds the row of the job, which
  * its own transaction inserted.
@@ -13,7 +19,9 @@
 
 #include "direct_insert.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -39,6 +47,10 @@ struct IjInsertion
 	BulkInsertState bulk;
 	TupleTableSlot *row;		/* what all rows have in common */
 	AttrNumber	device_id;		/* and the column in which they differ */
+	bool		check_next;		/* the next row has to be checked against the constraints */
+	bool		check_each;		/* and so has each after it */
+	bool		index_each;		/* the indexes have to look at each row */
+	bool	   *indexed;		/* if not: which index has entries for the rows */
 	TupleTableSlot **batch;
 	int			batch_size;
 };
@@ -90,11 +102,65 @@ evaluate_defaults(IjInsertion *insertion)
 	return true;
 }
 
+/* Is this the same for rows that differ in device_id? */
+static bool
+is_same_for_all(const IjInsertion *insertion, Node *expr)
+{
+	Bitmapset  *columns = NULL;
+
+	if (contain_volatile_functions(expr))
+		return false;
+	pull_varattnos(expr, 1, &columns);
+	return !bms_is_member(insertion->device_id - FirstLowInvalidHeapAttributeNumber, columns) &&
+		!bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, columns);	/* the whole row */
+}
+
+static bool
+constraints_look_at_each(const IjInsertion *insertion)
+{
+	const TupleConstr *constr = RelationGetDescr(insertion->rel)->constr;
+
+	for (int i = 0; i < constr->num_check; i++)
+	{
+		if (!is_same_for_all(insertion, stringToNode(constr->check[i].ccbin)))
+			return true;
+	}
+	return false;
+}
+
+static bool
+index_looks_at_each(const IjInsertion *insertion, const IndexInfo *info)
+{
+	return info->ii_Expressions != NIL || info->ii_ExclusionOps != NULL ||
+		!is_same_for_all(insertion, (Node *) info->ii_Predicate);
+}
+
+/* Find out what has to be done for each row, and what those have in common for which it has not. */
+static void
+inspect_table(IjInsertion *insertion)
+{
+	EState	   *estate = insertion->estate;
+	ResultRelInfo *result_rel = insertion->result_rel;
+
+	insertion->check_next = RelationGetDescr(insertion->rel)->constr != NULL;
+	insertion->check_each = insertion->check_next && constraints_look_at_each(insertion);
+	insertion->indexed = palloc0(Max(result_rel->ri_NumIndices, 1) * sizeof(bool));
+	GetPerTupleExprContext(estate)->ecxt_scantuple = insertion->row;
+	for (int i = 0; i < result_rel->ri_NumIndices && !insertion->index_each; i++)
+	{
+		IndexInfo  *info = result_rel->ri_IndexRelationInfo[i];
+
+		insertion->index_each = index_looks_at_each(insertion, info);
+		insertion->indexed[i] = !insertion->index_each && info->ii_ReadyForInserts &&
+			ExecQual(ExecPrepareQual(info->ii_Predicate, estate), GetPerTupleExprContext(estate));
+	}
+}
+
 static void
 set_text(TupleTableSlot *row, AttrNumber column, const text *value)
 {
 	row->tts_values[column - 1] = PointerGetDatum(value);
-	row->tts_isnull[column - 1] = false;
+	row->tts_isnull[column - 1] = (value == NULL);
 }
 
 /* All of it lives in the executor state's context and goes with it. */
@@ -139,16 +205,22 @@ ij_direct_insert_begin(const text *tenant_id, const text *job_id)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	insertion = make_insertion(rel);
 	old = MemoryContextSwitchTo(insertion->estate->es_query_cxt);
+	insertion->device_id = shape->columns[IJ_E_DEVICE_ID];
 	alike = evaluate_defaults(insertion) && is_queued(insertion->row, shape->columns[IJ_E_STATUS]);
+	if (alike)
+	{
+		set_text(insertion->row, shape->columns[IJ_E_TENANT_ID], tenant_id);
+		set_text(insertion->row, shape->columns[IJ_E_JOB_ID], job_id);
+		set_text(insertion->row, insertion->device_id, NULL);
+		ExecStoreVirtualTuple(insertion->row);
+		inspect_table(insertion);
+	}
 	MemoryContextSwitchTo(old);
 	if (!alike)
 	{
 		ij_direct_insert_end(insertion);
 		return NULL;
 	}
-	insertion->device_id = shape->columns[IJ_E_DEVICE_ID];
-	set_text(insertion->row, shape->columns[IJ_E_TENANT_ID], tenant_id);
-	set_text(insertion->row, shape->columns[IJ_E_JOB_ID], job_id);
 	return insertion;
 }
 
@@ -170,36 +242,90 @@ make_room(IjInsertion *insertion, int count)
 	MemoryContextSwitchTo(old);
 }
 
-/* The heap is written by whole pages; then each row gets its index entries. */
+/* The row of one device, checked, into a slot of the batch. */
+static void
+fill_slot(IjInsertion *insertion, TupleTableSlot *slot, Datum device_id)
+{
+	TupleTableSlot *row = insertion->row;
+	int			natts = RelationGetDescr(insertion->rel)->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, row->tts_values, natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, row->tts_isnull, natts * sizeof(bool));
+	slot->tts_values[insertion->device_id - 1] = device_id;
+	slot->tts_isnull[insertion->device_id - 1] = false;
+	ExecStoreVirtualTuple(slot);
+	if (insertion->check_next)
+	{
+		ExecConstraints(insertion->result_rel, slot, insertion->estate);
+		insertion->check_next = insertion->check_each;
+		ResetPerTupleExprContext(insertion->estate);
+	}
+}
+
+/* The entries of a batch in one index, which has no need to look at the rows. */
+static void
+add_entries(IjInsertion *insertion, int number, const Datum *device_ids, int count)
+{
+	const TupleTableSlot *row = insertion->row;
+	Relation	index = insertion->result_rel->ri_IndexRelationDescs[number];
+	IndexInfo  *info = insertion->result_rel->ri_IndexRelationInfo[number];
+	IndexUniqueCheck check = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < count; i++)
+	{
+		for (int k = 0; k < info->ii_NumIndexAttrs; k++)
+		{
+			AttrNumber	column = info->ii_IndexAttrNumbers[k];
+
+			values[k] = column == insertion->device_id ? device_ids[i] : row->tts_values[column - 1];
+			isnull[k] = column == insertion->device_id ? false : row->tts_isnull[column - 1];
+		}
+		(void) index_insert(index, values, isnull, &insertion->batch[i]->tts_tid, insertion->rel,
+							check, false, info);
+	}
+}
+
+static void
+index_batch(IjInsertion *insertion, const Datum *device_ids, int count)
+{
+	EState	   *estate = insertion->estate;
+	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(estate));
+
+	for (int i = 0; i < insertion->result_rel->ri_NumIndices; i++)
+	{
+		if (insertion->indexed[i])
+			add_entries(insertion, i, device_ids, count);
+		ResetPerTupleExprContext(estate);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+index_each_row(IjInsertion *insertion, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		ij_exec_insert_index_tuples(insertion->result_rel, insertion->batch[i], insertion->estate);
+		ResetPerTupleExprContext(insertion->estate);
+	}
+}
+
 void
 ij_direct_insert_rows(IjInsertion *insertion, const Datum *device_ids, int count)
 {
-	EState	   *estate = insertion->estate;
-	TupleTableSlot *row = insertion->row;
-	TupleDesc	desc = RelationGetDescr(insertion->rel);
-
 	make_room(insertion, count);
 	for (int i = 0; i < count; i++)
-	{
-		TupleTableSlot *slot = insertion->batch[i];
+		fill_slot(insertion, insertion->batch[i], device_ids[i]);
 
-		row->tts_values[insertion->device_id - 1] = device_ids[i];
-		row->tts_isnull[insertion->device_id - 1] = false;
-		ExecClearTuple(slot);
-		memcpy(slot->tts_values, row->tts_values, desc->natts * sizeof(Datum));
-		memcpy(slot->tts_isnull, row->tts_isnull, desc->natts * sizeof(bool));
-		ExecStoreVirtualTuple(slot);
-		if (desc->constr != NULL)
-			ExecConstraints(insertion->result_rel, slot, estate);
-		ResetPerTupleExprContext(estate);
-	}
 	/* a command id of now: the registry's cursor was opened after us and must not see these rows */
 	table_multi_insert(insertion->rel, insertion->batch, count, GetCurrentCommandId(true), 0, insertion->bulk);
-	for (int i = 0; i < count; i++)
-	{
-		ij_exec_insert_index_tuples(insertion->result_rel, insertion->batch[i], estate);
-		ResetPerTupleExprContext(estate);
-	}
+	if (insertion->index_each)
+		index_each_row(insertion, count);
+	else
+		index_batch(insertion, device_ids, count);
 }
 
 /* End the command, and make its rows visible to the next. */
