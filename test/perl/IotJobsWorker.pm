@@ -32,7 +32,11 @@ sub new_server
 	my ($name, %option) = @_;
 
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init(%{ $option{init} // {} });
+	my %init = %{ $option{init} // {} };
+
+	# whatever locale the tests run in
+	$init{extra} = [ '--encoding=UTF8', '--no-locale', @{ $init{extra} // [] } ];
+	$node->init(%init);
 	# autovacuum would run transactions of its own
 	$node->append_conf('postgresql.conf', qq(
 autovacuum = off

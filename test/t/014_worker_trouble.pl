@@ -64,7 +64,7 @@ my $complaints = () = $log =~ /ERROR:  a trigger of the host refuses/g;
 is($complaints, 1, 'the same error is logged once');
 like($log, qr/iot_jobs worker visiting job "(good|bad)-\d" of tenant "acme"/, 'with the job in its context');
 $node->safe_psql('jobs', 'DROP TRIGGER refuse ON jobs');
-job_becomes($node, 30, 'jobs', $_, 'COMPLETED', "$_ is done once it can be") for qw(bad-1 bad-2);
+job_becomes($node, 90, 'jobs', $_, 'COMPLETED', "$_ is done once it can be") for qw(bad-1 bad-2);
 
 # --- nothing works ---
 $node->safe_psql('jobs', q(

@@ -30,7 +30,7 @@ sub new_server
 	my ($name, @settings) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init;
+	$node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
 	$node->append_conf('postgresql.conf', join("\n", 'iot_jobs.worker_enabled = off', @settings, ''));
 	$node->start;
 	return $node;
