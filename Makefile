@@ -48,6 +48,9 @@ OBJS = \
 	src/worker.o \
 	src/worker_state.o
 
+# the library compares it with that of the SQL objects
+PG_CPPFLAGS += -DIJ_VERSION='"$(EXTVERSION)"'
+
 DATA        := $(sort $(wildcard sql/iot_jobs--*--*.sql))
 DATA_built  := sql/iot_jobs--$(EXTVERSION).sql
 DOCS        := $(sort $(wildcard doc/*.md))
@@ -77,7 +80,10 @@ sql/iot_jobs--$(EXTVERSION).sql: sql/iot_jobs.sql iot_jobs.control
 	cp $< $@
 
 # Every object depends on every header: the tree is small and builds in seconds.
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h) iot_jobs.control
+
+.PHONY: objects
+objects: $(OBJS)
 
 PG_PROVE       ?= pg_prove
 PGTAP_DATABASE ?= pgtap_regression

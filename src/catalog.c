@@ -6,6 +6,11 @@
  * No file assumes the name of the schema.  A function of the extension finds it
  * as its own namespace (the extension is not relocatable, so its tables were
  * created beside its functions); a worker finds it in pg_extension.
+ *
+ * Nor does any file ask whether library and SQL objects fit each other: both ways in
+ * are here, and refuse the pair that a forgotten half of an upgrade leaves.  That is
+ * asked again only after a function of the database has changed.  An update that
+ * changes none leaves all that a session can call as it was.
  */
 #include "postgres.h"
 
@@ -24,6 +29,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -33,6 +39,13 @@
 static Oid	schema_oid = InvalidOid;
 static char schema_name[NAMEDATALEN];
 static char schema_quoted[2 * NAMEDATALEN + 3];
+
+/* the versions of the SQL objects that this library serves */
+static const char *const served_versions[] = {IJ_VERSION};
+
+/* changes of functions that this session has heard of, and at which the version was one we serve */
+static uint64 function_changes = 1;
+static uint64 served_at = 0;
 
 static bool
 use_schema(Oid namespace)
@@ -58,6 +71,87 @@ ij_catalog_schema(void)
 	return schema_quoted;
 }
 
+/*
+ * The row of an extension: the schema it was created in, and the version of its SQL
+ * objects.  There is no cache for pg_extension on every supported version, so read the
+ * catalog.  False if it is not there.
+ */
+static bool
+read_extension(Oid extension, Oid *namespace, char **version)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		bool		isnull;
+
+		*namespace = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
+													RelationGetDescr(rel), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+function_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	function_changes++;
+}
+
+static bool
+is_served(const char *version)
+{
+	for (int i = 0; i < lengthof(served_versions); i++)
+	{
+		if (strcmp(version, served_versions[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+ij_catalog_check_version(void)
+{
+	static bool registered = false;
+	uint64		changes;
+	Oid			namespace;
+	char	   *version;
+
+	if (likely(served_at == function_changes))
+		return;
+
+	/* the scripts of an extension pass through versions that it will not stay at */
+	if (creating_extension)
+		return;
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+		registered = true;
+	}
+	changes = function_changes;
+	if (read_extension(get_extension_oid("iot_jobs", true), &namespace, &version))
+	{
+		if (!is_served(version))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("iot_jobs library is version %s, but its SQL objects are version %s", IJ_VERSION, version),
+					 errhint("If the library is newer, run ALTER EXTENSION iot_jobs UPDATE. If it is older, reconnect, or restart the server if the library is preloaded.")));
+		pfree(version);
+	}
+	served_at = changes;
+}
+
 void
 ij_catalog_use(FunctionCallInfo fcinfo)
 {
@@ -67,30 +161,7 @@ ij_catalog_use(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u does not exist", function)));
-}
-
-/*
- * The schema an extension was created in.  There is no cache for pg_extension on
- * every supported version, so read the catalog.
- */
-static Oid
-extension_namespace(Oid extension)
-{
-	Oid			result = InvalidOid;
-	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		result = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return result;
+	ij_catalog_check_version();
 }
 
 /*
@@ -125,12 +196,14 @@ IjPresence
 ij_catalog_find(void)
 {
 	Oid			extension = get_extension_oid("iot_jobs", true);
+	Oid			namespace;
+	char	   *version;
 
 	if (!OidIsValid(extension))
 		return IJ_ABSENT;
 	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	if (get_extension_oid("iot_jobs", true) != extension ||
-		!use_schema(extension_namespace(extension)))
+		!read_extension(extension, &namespace, &version) || !use_schema(namespace))
 		return IJ_ABSENT;
 	return is_guarded("jobs") && is_guarded("job_executions") ? IJ_READY : IJ_INCOMPLETE;
 }

@@ -12,7 +12,10 @@
 /* the schema of the extension, quoted for use in SQL; valid until the next ij_catalog_use/find */
 extern const char *ij_catalog_schema(void);
 
-/* enter a function of the extension: its own schema is the schema of the tables */
+/*
+ * Enter a function of the extension: its own schema is the schema of the tables.
+ * ERROR 55000 if the SQL objects are of a version that this library does not serve.
+ */
 extern void ij_catalog_use(FunctionCallInfo fcinfo);
 
 typedef enum IjPresence
@@ -27,6 +30,7 @@ typedef enum IjPresence
  * keeps the extension from being dropped until the end of the transaction.
  */
 extern IjPresence ij_catalog_find(void);
+extern void ij_catalog_check_version(void); /* the ERROR of ij_catalog_use() */
 
 extern Oid	ij_catalog_jobs(void);	/* OID of the table jobs; ERROR 42P01 if there is none */
 extern Oid	ij_catalog_executions(void);

@@ -246,6 +246,7 @@ begin_as_owner(IjIdentity *saved, const char *activity)
 		MemoryContextSwitchTo(turn_context);
 		return false;
 	}
+	ij_catalog_check_version();
 	ij_catalog_become_owner(saved);
 	return true;
 }
