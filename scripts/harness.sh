@@ -100,11 +100,12 @@ apt_install()
 }
 
 # install_missing PACKAGE...: what is not there yet of the packages named; the word
-# MAJOR in a name stands for PostgreSQL's major version.  Sets PG_CONFIG.
+# MAJOR in a name stands for PostgreSQL's major version, and one with a question mark
+# in front may be missing from the release.  Sets PG_CONFIG.
 install_missing()
 {
 	local major package
-	local -a missing=()
+	local -a missing=() wanted=()
 
 	major=$(find_major)
 	if [ -z "$major" ] && command -v apt-get >/dev/null; then
@@ -118,17 +119,26 @@ install_missing()
 	if command -v dpkg-query >/dev/null &&
 		{ [ -z "${PG_CONFIG:-}" ] || [ "$PG_CONFIG" -ef "/usr/lib/postgresql/$major/bin/pg_config" ]; }; then
 		for package in "postgresql-$major" "${@//MAJOR/$major}"; do
-			package_installed "$package" || missing+=("$package")
+			package_installed "${package#\?}" || missing+=("$package")
 		done
 		if [ ${#missing[@]} -gt 0 ]; then
-			say "installing: ${missing[*]}"
+			say "installing: ${missing[*]#\?}"
 			[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
-				die "run as root or install sudo, or install these packages yourself: ${missing[*]}"
+				die "run as root or install sudo, or install these packages yourself: ${missing[*]#\?}"
 			as_root apt-get update -q >/dev/null || say "apt-get update failed; trying with the lists there are"
 			if ! package_installed "postgresql-$major"; then
 				install_server_package "$major"
 			fi
-			apt_install "${missing[@]}" || die "could not install ${missing[*]}"
+			for package in "${missing[@]}"; do
+				if [[ $package != \?* ]]; then
+					wanted+=("$package")
+				elif apt-cache show "${package#\?}" >/dev/null 2>&1; then
+					wanted+=("${package#\?}")
+				else
+					say "there is no package ${package#\?}: what needs it will not run"
+				fi
+			done
+			[ ${#wanted[@]} -eq 0 ] || apt_install "${wanted[@]}" || die "could not install ${wanted[*]}"
 		fi
 		PG_CONFIG=/usr/lib/postgresql/$major/bin/pg_config
 	fi
