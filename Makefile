@@ -48,9 +48,6 @@ OBJS = \
 	src/worker.o \
 	src/worker_state.o
 
-# the library compares it with that of the SQL objects
-PG_CPPFLAGS += -DIJ_VERSION='"$(EXTVERSION)"'
-
 DATA        := $(sort $(wildcard sql/iot_jobs--*--*.sql))
 DATA_built  := sql/iot_jobs--$(EXTVERSION).sql
 DOCS        := $(sort $(wildcard doc/*.md))
@@ -80,7 +77,7 @@ sql/iot_jobs--$(EXTVERSION).sql: sql/iot_jobs.sql iot_jobs.control
 	cp $< $@
 
 # Every object depends on every header: the tree is small and builds in seconds.
-$(OBJS): $(wildcard src/*.h) iot_jobs.control
+$(OBJS): $(wildcard src/*.h)
 
 .PHONY: objects
 objects: $(OBJS)

@@ -16,6 +16,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "iot_jobs.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -153,7 +154,7 @@ ij_catalog_check_version(void)
 }
 
 void
-ij_catalog_use(FunctionCallInfo fcinfo)
+ij_catalog_use_any_version(FunctionCallInfo fcinfo)
 {
 	Oid			function = fcinfo->flinfo->fn_oid;
 
@@ -161,6 +162,12 @@ ij_catalog_use(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function with OID %u does not exist", function)));
+}
+
+void
+ij_catalog_use(FunctionCallInfo fcinfo)
+{
+	ij_catalog_use_any_version(fcinfo);
 	ij_catalog_check_version();
 }
 

@@ -18,6 +18,9 @@ extern const char *ij_catalog_schema(void);
  */
 extern void ij_catalog_use(FunctionCallInfo fcinfo);
 
+/* the same for who tells of such a thing rather than failing */
+extern void ij_catalog_use_any_version(FunctionCallInfo fcinfo);
+
 typedef enum IjPresence
 {
 	IJ_ABSENT,					/* this database does not have the extension */

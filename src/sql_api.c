@@ -744,7 +744,8 @@ iot_jobs_verify_jobs(PG_FUNCTION_ARGS)
 	ReturnSetInfo *rsinfo;
 	IjVerification wanted = {0};
 
-	enter(fcinfo);
+	ij_catalog_use_any_version(fcinfo);
+	ij_launcher_ensure();
 	wanted.tenant_id = optional_id_argument(fcinfo, 0, "tenant_id");
 	wanted.max_rows = int_argument(fcinfo, 1, "max_rows", 1, INT_MAX);
 	if (!PG_ARGISNULL(2))

@@ -156,6 +156,8 @@ is_refused($session, q{SELECT create_job('acme', 'x', target_all => true)}, '0.9
 is_refused($session, q{SELECT list_jobs('acme')}, '0.9', 'a function that reads');
 is_refused($session, q{INSERT INTO jobs (job_id, tenant_id, document_type, target_all) VALUES ('j', 'acme', 'x', true)}, '0.9', 'a guard');
 is($session->query(q{SELECT count(*) FROM jobs}), '0', 'the tables can be read');
+is($session->query(q{SELECT detail FROM verify_jobs() WHERE detail LIKE '%version%'}),
+	"the library is version $version, the SQL objects are version 0.9", 'and verify_jobs() tells of it');
 eventually($node, 60, 'older',
 	q{SELECT last_error LIKE 'iot_jobs library is version %' AND state = 'backing off' FROM iot_jobs_worker WHERE database = 'older'},
 	'the worker does nothing, and says why');
