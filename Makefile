@@ -14,6 +14,7 @@ MODULE_big   = iot_jobs
 PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
 OBJS = \
 	src/catalog.o \
+	src/counters.o \
 	src/databases.o \
 	src/direct.o \
 	src/direct_insert.o \

@@ -331,6 +331,19 @@ CREATE VIEW iot_jobs_worker AS
 COMMENT ON VIEW iot_jobs_worker IS 'the worker of each database: what it does, what it did, how far it is behind';
 GRANT SELECT ON iot_jobs_worker TO PUBLIC;
 
+CREATE FUNCTION iot_jobs_counter_state(
+    OUT jobs bigint,
+    OUT answered bigint,
+    OUT counted bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'iot_jobs_counter_state' LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION iot_jobs_counter_state IS 'the data behind the view iot_jobs_counters';
+
+CREATE VIEW iot_jobs_counters AS
+    SELECT * FROM @extschema@.iot_jobs_counter_state();
+COMMENT ON VIEW iot_jobs_counters IS 'the jobs of this server whose executions need not be counted, and how often that was of use; no row: there is no memory for it';
+GRANT SELECT ON iot_jobs_counters TO PUBLIC;
+
 CREATE FUNCTION job_state_steps(
     OUT machine text,
     OUT from_status text,

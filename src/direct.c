@@ -41,6 +41,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "counters.h"
 #include "errors.h"
 #include "rows.h"
 
@@ -401,11 +402,20 @@ update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
 	ExecStoreVirtualTuple(changed);
 
 	/* what that leaves behind goes with the next row */
+	ij_counters_expect(true);
 	ExecSimpleRelationUpdate(direct->result_rel, direct->estate, &direct->epq, found, changed);
+	ij_counters_expect(false);
 	MemoryContextSwitchTo(old);
 
 	/* the guard, the only BEFORE trigger there is, suppresses no row */
 	Assert(ItemPointerIsValid(&changed->tts_tid));
+}
+
+/* executions of the job went from one status to another, for the counters */
+static void
+count_moved(IjDirect *direct, const text *job_id, int from, int to, int64 count)
+{
+	ij_counters_moved(ij_shape_counted(direct->rel, direct->shape), direct->tenant_id, job_id, from, to, count);
 }
 
 /* ------------------------------------------------------------------------
@@ -462,6 +472,7 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 		is_execution(direct, change->job_id, change->device_id) && meets(direct, change);
 	if (done)
 	{
+		count_moved(direct, change->job_id, status_of(direct, direct->found), change->to, 1);
 		update_found(direct, change->to, change->status_details);
 		read_execution(direct, direct->changed, execution);
 	}
@@ -475,6 +486,7 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 {
 	Walk		walk;
 	int64		count = 0;
+	int64		were[IJ_EXEC_STATUSES] = {0};
 
 	*last = NULL;
 	walk_job(direct, &walk, job_id, from, true);
@@ -485,11 +497,14 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 			!is_execution(direct, job_id, NULL) ||
 			(statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0)
 			continue;
+		were[status_of(direct, direct->found)]++;
 		update_found(direct, to, status_details);
 		if (++count == limit)
 			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	end_walk(&walk);
+	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
+		count_moved(direct, job_id, status, to, were[status]);
 	return count;
 }
 
@@ -499,6 +514,7 @@ ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *fr
 {
 	Walk		walk;
 	int64		count = 0;
+	int64		were[IJ_EXEC_STATUSES] = {0};
 	MemoryContext old;
 
 	*last = NULL;
@@ -509,12 +525,17 @@ ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *fr
 			continue;
 		if (++count == limit)
 			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+		were[status_of(direct, direct->found)]++;
 		ResetPerTupleExprContext(direct->estate);
 		old = MemoryContextSwitchTo(GetPerTupleMemoryContext(direct->estate));
+		ij_counters_expect(true);
 		ExecSimpleRelationDelete(direct->result_rel, direct->estate, &direct->epq, direct->found);
+		ij_counters_expect(false);
 		MemoryContextSwitchTo(old);
 	}
 	end_walk(&walk);
+	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
+		count_moved(direct, job_id, status, IJ_NO_EXECUTION, were[status]);
 	return count;
 }
 
@@ -704,6 +725,7 @@ claim(IjDirect *direct, Queue *queue, Jsonb *status_details, IjExecutionDocument
 				is_execution(direct, candidate->job_id, queue->device_id) &&
 				status_of(direct, direct->found) == IJ_EXEC_QUEUED)
 			{
+				count_moved(direct, candidate->job_id, IJ_EXEC_QUEUED, IJ_EXEC_IN_PROGRESS, 1);
 				update_found(direct, IJ_EXEC_IN_PROGRESS, status_details);
 				read_execution(direct, direct->changed, &document->execution);
 				return true;

@@ -36,12 +36,16 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "counters.h"
 #include "shape.h"
 #include "state.h"
 
 struct IjInsertion
 {
+	const text *tenant_id;
+	const text *job_id;
 	Relation	rel;
+	const IjCountedTable *counted;
 	EState	   *estate;
 	ResultRelInfo *result_rel;
 	BulkInsertState bulk;
@@ -221,6 +225,10 @@ ij_direct_insert_begin(const text *tenant_id, const text *job_id)
 		ij_direct_insert_end(insertion);
 		return NULL;
 	}
+	insertion->tenant_id = tenant_id;
+	insertion->job_id = job_id;
+	insertion->counted = ij_shape_counted(rel, shape);
+	ij_counters_created(insertion->counted, tenant_id, job_id);
 	return insertion;
 }
 
@@ -316,6 +324,8 @@ index_each_row(IjInsertion *insertion, int count)
 void
 ij_direct_insert_rows(IjInsertion *insertion, const Datum *device_ids, int count)
 {
+	ij_counters_moved(insertion->counted, insertion->tenant_id, insertion->job_id,
+					  IJ_NO_EXECUTION, IJ_EXEC_QUEUED, count);
 	make_room(insertion, count);
 	for (int i = 0; i < count; i++)
 		fill_slot(insertion, insertion->batch[i], device_ids[i]);

@@ -38,10 +38,12 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "counters.h"
 #include "errors.h"
 #include "executions.h"
 #include "hints.h"
 #include "launcher.h"
+#include "shape.h"
 #include "store.h"
 #include "tell.h"
 
@@ -299,6 +301,17 @@ require_open_job(const text *tenant_id, const text *job_id)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * The counts of the row's job are not known any more: somebody else's trigger, or a
+ * conflict, may still keep the row as it was.  No matter for what direct access does.
+ */
+static void
+unsettle_counts(const GuardRow *row)
+{
+	ij_counters_unsettle(ij_shape_counted(row->rel, ij_shape_of_executions(row->rel)),
+						 get_text(row, "tenant_id"), get_text(row, "job_id"));
+}
+
 /* What an error about this row needs of it. */
 static IjExecution
 execution_of(const GuardRow *row, IjExecStatus status)
@@ -343,6 +356,7 @@ guard_execution_insert(GuardRow *new)
 				 errhint("An execution starts as QUEUED.")));
 	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
+	unsettle_counts(new);
 }
 
 static void
@@ -374,7 +388,11 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		if (ij_exec_is_open(to))
 			require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
 		ij_tell_ended(get_text(old, "tenant_id"), get_text(old, "job_id"), get_text(old, "device_id"));
+		unsettle_counts(old);
+		unsettle_counts(new);
 	}
+	else if (step || ij_shape_of_executions(new->rel)->altered)
+		unsettle_counts(new);
 
 	if (!step && !column_changed(old, new, "status_details"))
 	{
@@ -426,6 +444,7 @@ iot_jobs_guard_execution(PG_FUNCTION_ARGS)
 	else
 	{
 		ij_tell_ended(get_text(&old, "tenant_id"), get_text(&old, "job_id"), get_text(&old, "device_id"));
+		unsettle_counts(&old);
 		return PointerGetDatum(old.tuple);
 	}
 	return PointerGetDatum(finished(&new));

@@ -11,6 +11,7 @@
 #include "storage/ipc.h"
 
 #include "compat.h"
+#include "counters.h"
 #include "guc.h"
 #include "iot_jobs.h"
 #include "launcher.h"
@@ -30,6 +31,7 @@ request_shmem(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	ij_root_request();
+	ij_counters_request();
 }
 
 static void
@@ -38,6 +40,7 @@ startup_shmem(void)
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
 	ij_shmem_startup();
+	ij_counters_startup();
 }
 
 void

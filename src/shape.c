@@ -20,6 +20,8 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/tableam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -28,6 +30,7 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "rewrite/rowsecurity.h"
@@ -225,6 +228,40 @@ is_plain_table(Relation rel)
 		!rel->rd_rel->relispartition && !rel->rd_rel->relhassubclass && rel->rd_rules == NULL;
 }
 
+static bool has_other_before_trigger(const TriggerDesc *desc, int16 event);
+
+/*
+ * What the life of a table hangs on: its storage, and that its guard was never off.
+ * The row of a trigger has a new version after each time it was disabled.
+ */
+static uint64
+life_of(Relation rel)
+{
+	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	uint64		life = 0;
+
+	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationGetRelid(rel)));
+	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("iot_jobs_guard"));
+	scan = systable_beginscan(triggers, TriggerRelidNameIndexId, true, NULL, 2, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		Form_pg_trigger guard = (Form_pg_trigger) GETSTRUCT(tuple);
+
+		if (guard->tgenabled == TRIGGER_FIRES_ON_ORIGIN || guard->tgenabled == TRIGGER_FIRES_ALWAYS)
+			life = hash_combine64(((uint64) rel->rd_rel->relfilenode << 32) | guard->oid,
+								  HeapTupleHeaderGetRawXmin(tuple->t_data));
+	}
+	systable_endscan(scan);
+	table_close(triggers, AccessShareLock);
+	return life;
+}
+
 static const IjShape *
 shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const int *key, int key_count)
 {
@@ -244,6 +281,13 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	shape->relation = RelationGetRelid(rel);
 	shape->valid = false;
 	shape->usable = false;
+	if (shape == &executions_shape)
+	{
+		shape->counted.relation = RelationGetRelid(rel);
+		shape->counted.life = life_of(rel);
+		shape->altered = rel->trigdesc != NULL &&
+			has_other_before_trigger(rel->trigdesc, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE);
+	}
 	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
 		return shape;
 	for (int i = 0; i < key_count; i++)
@@ -278,6 +322,13 @@ ij_shape_of_jobs(Relation rel)
 	static const int key[] = {IJ_J_TENANT_ID, IJ_J_JOB_ID};
 
 	return shape_of(rel, &jobs_shape, job_columns, IJ_J_COLUMNS, key, lengthof(key));
+}
+
+/* TRUNCATE may empty storage that this transaction made in its place, which nothing shows. */
+const IjCountedTable *
+ij_shape_counted(Relation rel, const IjShape *shape)
+{
+	return shape->counted.life != 0 && !ij_has_new_storage(rel) ? &shape->counted : NULL;
 }
 
 /* ------------------------------------------------------------------------

@@ -11,6 +11,8 @@
 #include "access/attnum.h"
 #include "utils/rel.h"
 
+#include "counters.h"
+
 /* columns of job_executions */
 enum
 {
@@ -48,6 +50,8 @@ typedef struct IjShape
 	AttrNumber	columns[IJ_E_COLUMNS];
 	Oid			primary_key;
 	Oid			by_device;		/* an index whose first keys are tenant and device */
+	bool		altered;		/* a BEFORE trigger other than the guard may change rows */
+	IjCountedTable counted;		/* life is 0 if no guard notes changes */
 } IjShape;
 
 typedef enum IjDirectUse
@@ -65,6 +69,9 @@ extern const IjShape *ij_shape_of_jobs(Relation rel);
 
 /* is direct access to the executions of this tenant the same as SQL, for the current user? */
 extern bool ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const text *tenant_id);
+
+/* as what its executions are counted; NULL: they are not */
+extern const IjCountedTable *ij_shape_counted(Relation rel, const IjShape *shape);
 
 /* the same for reading jobs */
 extern bool ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id);

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "counters.h"
 #include "errors.h"
 #include "executions.h"
 #include "fanout.h"
@@ -61,6 +62,7 @@ PG_FUNCTION_INFO_V1(iot_jobs_update_job_executions);
 PG_FUNCTION_INFO_V1(iot_jobs_run_job_sweep);
 PG_FUNCTION_INFO_V1(iot_jobs_verify_jobs);
 PG_FUNCTION_INFO_V1(iot_jobs_job_state_steps);
+PG_FUNCTION_INFO_V1(iot_jobs_counter_state);
 PG_FUNCTION_INFO_V1(iot_jobs_use_fleet);
 PG_FUNCTION_INFO_V1(iot_jobs_end_orphans);
 
@@ -797,6 +799,25 @@ iot_jobs_job_state_steps(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 		put_step(rsinfo, "execution", ij_exec_status_name((IjExecStatus) steps[i].from),
 				 ij_exec_status_name((IjExecStatus) steps[i].to), steps[i].by);
+	return (Datum) 0;
+}
+
+Datum
+iot_jobs_counter_state(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo;
+	IjCountersState state;
+	Datum		values[3];
+	bool		nulls[3] = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (!ij_counters_state(&state))
+		return (Datum) 0;
+	values[0] = Int64GetDatum(state.jobs);
+	values[1] = Int64GetDatum(state.answered);
+	values[2] = Int64GetDatum(state.counted);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	return (Datum) 0;
 }
 

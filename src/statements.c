@@ -178,21 +178,19 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		IN_ORDER, 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[IJ_SQL_COUNT_EXECUTIONS] = {
-		"SELECT " COUNTS("e") " FROM {executions} e WHERE e.tenant_id {=} $1 AND e.job_id {=} $2",
-		false, 2, {TEXTOID, TEXTOID}
+		"SELECT c.* FROM pg_catalog.unnest($2) WITH ORDINALITY AS d(job_id, number) "
+		"CROSS JOIN LATERAL (SELECT " COUNTS("e") " FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} d.job_id) c ORDER BY d.number",
+		false, 2, {TEXTOID, TEXTARRAYOID}
 	},
 	[IJ_SQL_LIST_JOBS] = {
-		"SELECT " JOB("j") ", c.* FROM ("
-		"SELECT j.* FROM {jobs} j WHERE j.tenant_id {=} $1 "
+		"SELECT " JOB("j") " FROM {jobs} j WHERE j.tenant_id {=} $1 "
 		"AND ($2 IS NULL OR j.status {=} $2) "
 		"AND ($3 IS NULL OR j.document_type {=} $3) "
 		"AND ($4 IS NULL OR j.target_device_id {=} $4) "
 		"AND ($5 IS NULL OR j.target_group_id {=} $5) "
 		"AND ($6 IS NULL OR ROW(j.created_at, j.job_id) {<} ROW($6, $7)) "
-		"ORDER BY j.created_at DESC, j.job_id DESC LIMIT $8) j "
-		"CROSS JOIN LATERAL (SELECT " COUNTS("e") " FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} j.job_id) c "
-		"ORDER BY j.created_at DESC, j.job_id DESC",
+		"ORDER BY j.created_at DESC, j.job_id DESC LIMIT $8",
 		false, 8, {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, TEXTOID, INT8OID}
 	},
 	[IJ_SQL_MARK_FOR_DELETION] = {

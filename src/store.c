@@ -11,21 +11,27 @@
 #include "store.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "counters.h"
 #include "direct.h"
 #include "direct_insert.h"
 #include "query.h"
 #include "rows.h"
+#include "shape.h"
 
 /* devices that one fetch from the registry brings; larger batches were measured no faster */
 #define WALK_BATCH	1000
@@ -39,10 +45,7 @@ read_document(HeapTuple tuple, TupleDesc desc, void *result)
 static void
 read_listed_job(HeapTuple tuple, TupleDesc desc, void *result)
 {
-	IjListedJob *listed = result;
-
-	ij_rows_read_job(tuple, desc, 1, &listed->job);
-	ij_rows_read_counts(tuple, desc, IJ_JOB_COLUMNS + 1, &listed->counts);
+	ij_rows_read_job(tuple, desc, 1, &((IjListedJob *) result)->job);
 }
 
 static void
@@ -81,6 +84,144 @@ static void
 read_counts(HeapTuple tuple, TupleDesc desc, void *result)
 {
 	ij_rows_read_counts(tuple, desc, 1, result);
+}
+
+/* ------------------------------------------------------------------------
+ * Counts
+ * ------------------------------------------------------------------------
+ */
+
+/* counts asked for and not known, as one statement takes them */
+typedef struct Uncounted
+{
+	int			count;
+	Datum	   *job_ids;
+	IjCounts  **counts;
+	IjCounting *countings;
+} Uncounted;
+
+static void
+add_uncounted(Uncounted *uncounted, const text *job_id, IjCounts *counts, const IjCounting *counting)
+{
+	uncounted->job_ids[uncounted->count] = PointerGetDatum(job_id);
+	uncounted->counts[uncounted->count] = counts;
+	uncounted->countings[uncounted->count++] = *counting;
+}
+
+static void
+abandon_counts(int code, Datum arg)
+{
+	const Uncounted *uncounted = (const Uncounted *) DatumGetPointer(arg);
+
+	for (int i = 0; i < uncounted->count; i++)
+		ij_counters_abandon(&uncounted->countings[i]);
+}
+
+/* Count the rows, with the active snapshot. */
+static void
+take_counts(const text *tenant_id, const Uncounted *uncounted)
+{
+	IjArgs		args = {0};
+
+	ij_arg_text(&args, tenant_id);
+	ij_arg_texts(&args, uncounted->job_ids, uncounted->count);
+	ij_query_begin();
+	ij_query_run(IJ_SQL_COUNT_EXECUTIONS, InvalidOid, &args, true, InvalidSnapshot);
+	for (int i = 0; i < uncounted->count; i++)
+		read_counts(IJ_QUERY_ROW(i), uncounted->counts[i]);
+	ij_query_end();
+}
+
+/* As what the executions may be asked of the counters; NULL: SQL may see less than all of them. */
+static const IjCountedTable *
+askable(Relation rel, const text *tenant_id)
+{
+	const IjShape *shape = ij_shape_of_executions(rel);
+
+	if (shape->altered || !ij_shape_same_as_sql(rel, shape, IJ_DIRECT_READ, tenant_id))
+		return NULL;
+	return ij_shape_counted(rel, shape);
+}
+
+static void
+ask_or_count(const IjCountedTable *table, const text *tenant_id,
+			 text *const *job_ids, IjCounts **counts, int count, Uncounted *uncounted)
+{
+	for (int i = 0; i < count; i++)
+	{
+		IjCounting	counting;
+
+		if (!ij_counters_get(table, tenant_id, job_ids[i], GetActiveSnapshot(), counts[i], &counting))
+			add_uncounted(uncounted, job_ids[i], counts[i], &counting);
+	}
+	if (uncounted->count > 0)
+		take_counts(tenant_id, uncounted);
+	for (int i = 0; i < uncounted->count; i++)
+		ij_counters_publish(&uncounted->countings[i], uncounted->counts[i]);
+}
+
+/*
+ * The counts of these jobs as the active snapshot sees them: from memory, or else
+ * counted, and left in memory.
+ */
+static void
+count_executions(const text *tenant_id, text *const *job_ids, IjCounts **counts, int count)
+{
+	Relation	rel;
+	Uncounted	uncounted = {0};
+
+	/* a life of the table that ended is noticed before an entry of it is looked at */
+	AcceptInvalidationMessages();
+	rel = table_open(ij_catalog_executions(), AccessShareLock);
+	uncounted.job_ids = palloc(count * sizeof(Datum));
+	uncounted.counts = palloc(count * sizeof(IjCounts *));
+	uncounted.countings = palloc(count * sizeof(IjCounting));
+	PG_ENSURE_ERROR_CLEANUP(abandon_counts, PointerGetDatum(&uncounted));
+	{
+		ask_or_count(askable(rel, tenant_id), tenant_id, job_ids, counts, count, &uncounted);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(abandon_counts, PointerGetDatum(&uncounted));
+	table_close(rel, NoLock);
+}
+
+void
+ij_store_count_executions(const text *tenant_id, const text *job_id, bool stable, IjCounts *counts)
+{
+	text	   *job_ids[] = {unconstify(text *, job_id)};
+
+	if (!stable)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+	}
+	count_executions(tenant_id, job_ids, &counts, 1);
+	if (!stable)
+		PopActiveSnapshot();
+}
+
+/*
+ * Nothing of the job is open, and its row is locked: do the counters say so, too?
+ * What they know wrongly can only come of changes that were hidden from them.
+ */
+void
+ij_store_check_no_open_counts(const text *tenant_id, const text *job_id)
+{
+	Relation	rel = table_open(ij_catalog_executions(), AccessShareLock);
+	const IjCountedTable *table = ij_shape_counted(rel, ij_shape_of_executions(rel));
+	IjCounts	counts;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (ij_counters_get(table, tenant_id, job_id, GetActiveSnapshot(), &counts, NULL) &&
+		(counts.by_status[IJ_EXEC_QUEUED] != 0 || counts.by_status[IJ_EXEC_IN_PROGRESS] != 0))
+	{
+		ij_counters_forget(table, tenant_id, job_id);
+		ereport(LOG,
+				(errmsg("counts of the executions of job \"%s\" were wrong and are taken anew",
+						text_to_cstring(job_id)),
+				 errdetail("Rows of table job_executions were changed while its trigger iot_jobs_guard did not fire.")));
+	}
+	PopActiveSnapshot();
+	table_close(rel, NoLock);
 }
 
 /* ------------------------------------------------------------------------
@@ -158,19 +299,17 @@ ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz expires_at, 
 	change_job(IJ_SQL_SET_JOB_EXPIRY, &args, changed);
 }
 
-void
-ij_store_count_executions(const text *tenant_id, const text *job_id, bool stable, IjCounts *counts)
-{
-	IjArgs		args = job_args(tenant_id, job_id);
-
-	(void) ij_query_fetch_one(IJ_SQL_COUNT_EXECUTIONS, &args, stable, read_counts, counts);
-}
-
 List *
 ij_store_list_jobs(const IjJobFilter *filter, int limit)
 {
 	IjArgs		args = {0};
+	List	   *listed;
+	ListCell   *cell;
+	text	   *job_ids[IJ_MAX_PAGE_SIZE];
+	IjCounts   *counts[IJ_MAX_PAGE_SIZE];
+	int			count = 0;
 
+	Assert(limit <= IJ_MAX_PAGE_SIZE);
 	ij_arg_text(&args, filter->tenant_id);
 	ij_arg_text(&args, filter->status);
 	ij_arg_text(&args, filter->document_type);
@@ -179,7 +318,16 @@ ij_store_list_jobs(const IjJobFilter *filter, int limit)
 	ij_arg_timestamp(&args, filter->after, filter->after_created_at);
 	ij_arg_text(&args, filter->after_job_id);
 	ij_arg_limit(&args, limit);
-	return ij_query_fetch_all(IJ_SQL_LIST_JOBS, &args, true, sizeof(IjListedJob), read_listed_job);
+	listed = ij_query_fetch_all(IJ_SQL_LIST_JOBS, &args, true, sizeof(IjListedJob), read_listed_job);
+	foreach(cell, listed)
+	{
+		IjListedJob *job = lfirst(cell);
+
+		job_ids[count] = job->job.job_id;
+		counts[count++] = &job->counts;
+	}
+	count_executions(filter->tenant_id, job_ids, counts, count);
+	return listed;
 }
 
 List *

@@ -185,6 +185,7 @@ complete(IjJob *job, IjSweepCounts *counts)
 	if (!is_abandoned(job) &&
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
 		return IJ_VISIT_DONE;
+	ij_store_check_no_open_counts(job->tenant_id, job->job_id);
 	set_completed(job);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
