@@ -29,6 +29,7 @@ OBJS = \
 	src/launcher.o \
 	src/module.o \
 	src/page_token.o \
+	src/policy.o \
 	src/query.o \
 	src/report_batch.o \
 	src/root.o \

@@ -341,7 +341,7 @@ COMMENT ON FUNCTION iot_jobs_counter_state IS 'the data behind the view iot_jobs
 
 CREATE VIEW iot_jobs_counters AS
     SELECT * FROM @extschema@.iot_jobs_counter_state();
-COMMENT ON VIEW iot_jobs_counters IS 'the jobs of this server whose executions need not be counted, and how often that was of use; no row: there is no memory for it';
+COMMENT ON VIEW iot_jobs_counters IS 'the jobs of this server whose executions need not be counted, and how often that was of use; no row: there is no memory for it, or no right to read all statistics';
 GRANT SELECT ON iot_jobs_counters TO PUBLIC;
 
 CREATE FUNCTION job_state_steps(
@@ -357,6 +357,74 @@ CREATE FUNCTION use_fleet(devices regclass, group_members regclass DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'iot_jobs_use_fleet' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION use_fleet IS 'which relations answer "all devices of a tenant" and "members of a group"';
+
+-- Row security by app.tenant_id trusts whoever may set it, and every role may.  This
+-- adds, beside the policies of migration 077, a restrictive one that asks a table which
+-- tenants the login of the session is for.  Table and policies belong to the database,
+-- use nothing of the extension, and so outlive it.  src/policy.c knows their text.
+CREATE FUNCTION use_hardened_tenants(enabled boolean)
+RETURNS SETOF regclass
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $hardened$
+DECLARE
+    -- the schema can be renamed
+    here     constant name := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'iot_jobs');
+    map      constant text := format('%I.iot_jobs_tenant_roles', here);
+    registry oid[];
+    rel      record;
+BEGIN
+    IF enabled IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = 'argument "enabled" must not be null';
+    END IF;
+
+    IF enabled AND to_regclass(map) IS NULL THEN
+        EXECUTE format(
+            'CREATE TABLE %s ('
+            'role_name NAME NOT NULL, '
+            'tenant_id TEXT REFERENCES %I.tenants(tenant_id) ON DELETE CASCADE, '
+            'UNIQUE NULLS NOT DISTINCT (role_name, tenant_id))', map, here);
+        EXECUTE format('COMMENT ON TABLE %s IS ''which tenants a login is for; null: any''', map);
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', map);
+        EXECUTE format('CREATE POLICY iot_jobs_own_login ON %s USING (role_name = SESSION_USER)', map);
+        EXECUTE format('GRANT SELECT ON %s TO PUBLIC', map);
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', map, (
+            SELECT pg_get_userbyid(c.relowner) FROM pg_class c
+            WHERE c.relnamespace = here::regnamespace AND c.relname = 'jobs'));
+    END IF;
+
+    -- The tables of tenants, the host's registry among them; jobs before its executions,
+    -- as everybody locks them.
+    EXECUTE format('SELECT ARRAY[devices, group_members] FROM %I.iot_jobs_fleet', here) INTO registry;
+    FOR rel IN
+        SELECT c.oid::regclass AS name, c.relrowsecurity AS secured, p.polname IS NOT NULL AS hardened
+          FROM pg_class c
+          LEFT JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'iot_jobs_login'
+          LEFT JOIN unnest('{jobs,job_executions,tenants,devices,device_groups,device_group_members}'::text[]) WITH ORDINALITY n(name, rank)
+            ON c.relnamespace = here::regnamespace AND c.relname::text = n.name
+         WHERE (n.rank IS NOT NULL OR p.polname IS NOT NULL OR c.oid = ANY (registry))
+           AND EXISTS (SELECT FROM pg_attribute a
+                       WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
+         ORDER BY n.rank, c.relname
+    LOOP
+        IF enabled AND NOT rel.secured THEN
+            RAISE WARNING USING
+                MESSAGE = format('%s has no row security and stays open to every tenant', rel.name),
+                HINT = 'If it is a table, enable row security on it, with a policy, and call use_hardened_tenants(true) again.';
+            CONTINUE;
+        END IF;
+        IF rel.hardened THEN
+            EXECUTE format('DROP POLICY iot_jobs_login ON %s', rel.name);
+        END IF;
+        CONTINUE WHEN NOT enabled;
+        EXECUTE format(
+            'CREATE POLICY iot_jobs_login ON %s AS RESTRICTIVE USING (tenant_id = ANY (ARRAY('
+            'SELECT COALESCE(r.tenant_id, current_setting(''app.tenant_id'', true)) '
+            'FROM %s r WHERE r.role_name = SESSION_USER)))', rel.name, map);
+        RETURN NEXT rel.name;
+    END LOOP;
+END
+$hardened$;
+COMMENT ON FUNCTION use_hardened_tenants IS 'whether a login gets only the tenants that table iot_jobs_tenant_roles gives it, whatever it sets';
 
 -- ----------------------------------------------------------------
 -- pg_cron
@@ -424,7 +492,7 @@ REVOKE EXECUTE ON FUNCTION
     cancel_job_execution, delete_job_execution,
     start_next_pending_job_execution, update_job_execution,
     claim_job_executions, update_job_executions,
-    run_job_sweep, wake_job_worker, use_fleet,
+    run_job_sweep, wake_job_worker, use_fleet, use_hardened_tenants,
     schedule_job, unschedule_job, schedule_job_retention, unschedule_job_retention,
     schedule_job_sweep, unschedule_job_sweep,
     iot_jobs_guard_job, iot_jobs_guard_execution, iot_jobs_cascade_cancel
@@ -755,6 +823,12 @@ BEGIN
         END IF;
     END LOOP;
     -- ---- end of migration 077 ----------------------------------
+
+    -- A hardened database stays so, its new tables included.
+    IF EXISTS (SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+               WHERE c.relnamespace = '@extschema@'::regnamespace AND p.polname = 'iot_jobs_login') THEN
+        PERFORM @extschema@.use_hardened_tenants(true);
+    END IF;
 
     -- The guards; they go with the extension, while the tables stay.
     DROP TRIGGER IF EXISTS iot_jobs_guard ON @extschema@.jobs;

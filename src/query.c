@@ -125,8 +125,8 @@ append_registry(StringInfo buf, Oid registry)
 }
 
 /* Put the names into a statement's text. */
-static char *
-expand(const char *text, Oid registry)
+char *
+ij_query_expand(const char *text, Oid registry)
 {
 	StringInfoData buf;
 	const char *schema = ij_catalog_schema();
@@ -154,6 +154,8 @@ expand(const char *text, Oid registry)
 			appendStringInfo(&buf, "%s.iot_jobs_fleet", schema);
 		else if (is_name(open, len, "tenants"))
 			appendStringInfo(&buf, "%s.tenants", schema);
+		else if (is_name(open, len, "roles"))
+			appendStringInfo(&buf, "%s.iot_jobs_tenant_roles", schema);
 		else if (is_name(open, len, "registry"))
 			append_registry(&buf, registry);
 		else
@@ -170,7 +172,7 @@ expand(const char *text, Oid registry)
 SPIPlanPtr
 ij_query_plan(IjStatement id, Oid registry)
 {
-	char	   *text = expand(ij_statements[id].text, registry);
+	char	   *text = ij_query_expand(ij_statements[id].text, registry);
 	SPIPlanPtr	plan;
 
 	if (plans[id] != NULL && strcmp(texts[id], text) == 0)

@@ -39,6 +39,7 @@ extern void ij_arg_statuses(IjArgs *args, int statuses);
  */
 extern void ij_query_begin(void);
 extern void ij_query_end(void);
+extern char *ij_query_expand(const char *text, Oid registry);
 extern SPIPlanPtr ij_query_plan(IjStatement id, Oid registry);
 extern uint64 ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapshot snapshot);
 extern uint64 ij_query_execute(IjStatement id, IjArgs *args);

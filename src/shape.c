@@ -33,11 +33,8 @@
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "rewrite/rowsecurity.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -111,46 +108,6 @@ find_columns(Relation rel, const Column *columns, int count, AttrNumber *numbers
 			return false;
 	}
 	return true;
-}
-
-/* tenant_id = current_setting('app.tenant_id', true) */
-static bool
-is_our_expression(const Expr *expr, AttrNumber tenant_id)
-{
-	const OpExpr *op = (const OpExpr *) expr;
-	const Var  *var;
-	const FuncExpr *func;
-	const Const *name;
-	const Const *missing_ok;
-
-	if (expr == NULL || !IsA(expr, OpExpr) || op->opno != TextEqualOperator ||
-		list_length(op->args) != 2 || !IsA(linitial(op->args), Var) || !IsA(lsecond(op->args), FuncExpr))
-		return false;
-	var = linitial(op->args);
-	func = lsecond(op->args);
-	if (var->varattno != tenant_id || func->funcid != F_CURRENT_SETTING_TEXT_BOOL ||
-		!IsA(linitial(func->args), Const) || !IsA(lsecond(func->args), Const))
-		return false;
-	name = linitial(func->args);
-	missing_ok = lsecond(func->args);
-	return !name->constisnull && !missing_ok->constisnull && DatumGetBool(missing_ok->constvalue) &&
-		strcmp(TextDatumGetCString(name->constvalue), "app.tenant_id") == 0;
-}
-
-static bool
-has_only_our_policy(Relation rel, AttrNumber tenant_id)
-{
-	const RowSecurityPolicy *policy;
-	Oid			role;
-
-	if (rel->rd_rsdesc == NULL || list_length(rel->rd_rsdesc->policies) != 1)
-		return false;
-	policy = linitial(rel->rd_rsdesc->policies);
-	if (!policy->permissive || policy->polcmd != '*' || ARR_DIMS(policy->roles)[0] != 1)
-		return false;
-	role = ((Oid *) ARR_DATA_PTR(policy->roles))[0];
-	return role == ACL_ID_PUBLIC && is_our_expression(policy->qual, tenant_id) &&
-		is_our_expression(policy->with_check_qual, tenant_id);
 }
 
 /* is this a usable B-tree whose first keys are these text columns, equal when their bytes are? */
@@ -301,7 +258,7 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 		index_close(index, AccessShareLock);
 	}
 	shape->primary_key = primary_key;
-	shape->only_our_policy = has_only_our_policy(rel, key_columns[0]);
+	shape->policies = ij_policies_find(rel);
 	shape->by_device = shape == &executions_shape ? find_device_index(rel, shape->columns) : InvalidOid;
 	/* unless it changed while we looked */
 	shape->valid = (changes == before);
@@ -340,16 +297,9 @@ ij_shape_counted(Relation rel, const IjShape *shape)
 static bool
 policy_allows(Relation rel, const IjShape *shape, const text *tenant_id)
 {
-	const char *setting;
-
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
 		return true;
-	if (!row_security || !shape->only_our_policy ||
-		row_security_policy_hook_permissive != NULL || row_security_policy_hook_restrictive != NULL)
-		return false;
-	setting = GetConfigOption("app.tenant_id", true, false);
-	return setting != NULL && strlen(setting) == VARSIZE_ANY_EXHDR(tenant_id) &&
-		memcmp(setting, VARDATA_ANY(tenant_id), strlen(setting)) == 0;
+	return row_security && ij_policies_allow(&shape->policies, tenant_id);
 }
 
 /*

@@ -12,6 +12,7 @@
 #include "utils/rel.h"
 
 #include "counters.h"
+#include "policy.h"
 
 /* columns of job_executions */
 enum
@@ -46,7 +47,7 @@ typedef struct IjShape
 	bool		valid;
 	Oid			relation;
 	bool		usable;			/* an ordinary table of the migration's shape */
-	bool		only_our_policy;
+	IjPolicies	policies;
 	AttrNumber	columns[IJ_E_COLUMNS];
 	Oid			primary_key;
 	Oid			by_device;		/* an index whose first keys are tenant and device */

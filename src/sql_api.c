@@ -10,11 +10,13 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -812,7 +814,8 @@ iot_jobs_counter_state(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	if (!ij_counters_state(&state))
+	/* of all databases and tenants, so for those who may read all statistics */
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) || !ij_counters_state(&state))
 		return (Datum) 0;
 	values[0] = Int64GetDatum(state.jobs);
 	values[1] = Int64GetDatum(state.answered);

@@ -2,11 +2,11 @@
  * statements.c
  *		The SQL text for the tables of iot_jobs: all of it, and nothing else.
  *
- * In the text, {jobs}, {executions}, {fleet} and {tenants} stand for the tables in
- * the schema of the extension, {registry} for the relation that lists devices, and
- * any other {op} for OPERATOR(pg_catalog.op): a function can be called under any
- * search_path, so nothing is left to it.  For the same reason there is no IN, no
- * USING and no IS DISTINCT FROM, which look up an operator by its bare name.
+ * In the text, {jobs}, {executions}, {fleet}, {tenants} and {roles} stand for the
+ * tables in the schema of the extension, {registry} for the relation that lists
+ * devices, and any other {op} for OPERATOR(pg_catalog.op): a function can be called
+ * under any search_path, so nothing is left to it.  For the same reason there is no
+ * IN, no USING and no IS DISTINCT FROM, which look up an operator by its bare name.
  *
  * Lock order: a job before its executions, executions by device.  A statement
  * that may lock several rows locks them in that order.
@@ -614,5 +614,17 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, VERIFY_ARGS
 	},
 };
+
+/*
+ * The policies that the install script creates, to recognise them by: that of
+ * migration 077, that of use_hardened_tenants(), and that of its map of roles.
+ */
+const char ij_policy_of_tenant[] =
+	"tenant_id {=} pg_catalog.current_setting('app.tenant_id', true)";
+const char ij_policy_of_login[] =
+	"tenant_id {=} ANY (ARRAY(SELECT COALESCE(r.tenant_id, pg_catalog.current_setting('app.tenant_id', true)) "
+	"FROM {roles} r WHERE r.role_name {=} SESSION_USER))";
+const char ij_policy_of_roles[] =
+	"role_name {=} SESSION_USER";
 
 /* clang-format on */

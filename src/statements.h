@@ -82,4 +82,8 @@ typedef struct IjStatementText
 
 extern const IjStatementText ij_statements[IJ_STATEMENTS];
 
+extern const char ij_policy_of_tenant[];
+extern const char ij_policy_of_login[];
+extern const char ij_policy_of_roles[];
+
 #endif							/* IJ_STATEMENTS_H */

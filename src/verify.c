@@ -136,7 +136,7 @@ shows_whole_tenants(Oid table, const IjShape *(*shape_of)(Relation))
 		return true;
 	rel = table_open(table, AccessShareLock);
 	shape = shape_of(rel);
-	result = shape->usable && shape->only_our_policy;
+	result = shape->usable && shape->policies.known;
 	table_close(rel, NoLock);
 	return result;
 }

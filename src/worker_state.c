@@ -110,7 +110,7 @@ why_no_launcher(bool attached)
 
 static void
 put_row(ReturnSetInfo *rsinfo, const IjDatabase *database, const char *name,
-		const char *state, const char *started_by, bool show_error, TimestampTz now)
+		const char *state, const char *started_by, bool reads_all, TimestampTz now)
 {
 	Datum		values[STATE_COLUMNS];
 	bool		nulls[STATE_COLUMNS];
@@ -138,7 +138,7 @@ put_row(ReturnSetInfo *rsinfo, const IjDatabase *database, const char *name,
 	nulls[STATE_LAST_ERROR] = true;
 	values[STATE_LAST_ERROR_AT] = TimestampTzGetDatum(database->last_error_at);
 	nulls[STATE_LAST_ERROR_AT] = database->last_error_at == 0;
-	if (show_error && database->last_error_at != 0)
+	if (reads_all && database->last_error_at != 0)
 	{
 		char		message[IJ_ERROR_BYTES];
 
@@ -151,21 +151,22 @@ put_row(ReturnSetInfo *rsinfo, const IjDatabase *database, const char *name,
 	values[STATE_EXPIRED] = Int64GetDatum(database->expired);
 	values[STATE_COMPLETED] = Int64GetDatum(database->completed);
 	values[STATE_DELETED] = Int64GetDatum(database->deleted);
+	nulls[STATE_EXPIRED] = nulls[STATE_COMPLETED] = nulls[STATE_DELETED] = !reads_all;
 
 	if (database->next_deadline <= now)
 		overdue = Min(overdue, database->next_deadline);
 	values[STATE_NEXT_DEADLINE] = TimestampTzGetDatum(database->next_deadline);
-	nulls[STATE_NEXT_DEADLINE] = database->next_deadline <= now ||
+	nulls[STATE_NEXT_DEADLINE] = !reads_all || database->next_deadline <= now ||
 		database->next_deadline == DT_NOEND;
 	values[STATE_OLDEST_OVERDUE] = TimestampTzGetDatum(overdue);
-	nulls[STATE_OLDEST_OVERDUE] = overdue == DT_NOEND;
+	nulls[STATE_OLDEST_OVERDUE] = !reads_all || overdue == DT_NOEND;
 
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
 /*
- * Error texts may quote rows of any tenant, so they are for those who may read all
- * statistics; so are the other databases.
+ * Error texts may quote rows of any tenant, and counts and deadlines are those of all
+ * of them: they are for those who may read all statistics, as are other databases.
  */
 Datum
 iot_jobs_worker_state(PG_FUNCTION_ARGS)

@@ -4,7 +4,7 @@ BEGIN;
 SET LOCAL client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS iot_jobs;
-SELECT plan(9);
+SELECT plan(11);
 
 CREATE SCHEMA ijtest;
 GRANT USAGE ON SCHEMA ijtest TO PUBLIC;
@@ -131,6 +131,17 @@ CREATE TABLE ijtest.scene (n int GENERATED ALWAYS AS IDENTITY, scene text, ddl t
 INSERT INTO ijtest.scene (scene, ddl, role) VALUES
     ('nothing', '', 'regress_ij_same'),
     ('nothing, as superuser', '', 'none'),
+    ('hardened', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same'')', 'regress_ij_same'),
+    ('hardened, any tenant', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, NULL)', 'regress_ij_same'),
+    ('hardened, another tenant', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same-b'')', 'regress_ij_same'),
+    ('hardened, no tenant', 'SELECT use_hardened_tenants(true)', 'regress_ij_same'),
+    ('hardened, one table not', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same-b''); DROP POLICY iot_jobs_login ON job_executions', 'regress_ij_same'),
+    ('hardened, the map taken away', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same''); REVOKE SELECT ON iot_jobs_tenant_roles FROM PUBLIC', 'regress_ij_same'),
+    ('hardened, a stricter map', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same''); CREATE POLICY p ON iot_jobs_tenant_roles AS RESTRICTIVE USING (false)', 'regress_ij_same'),
+    ('hardened, a map of all', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same''), (''somebody'', NULL); ALTER TABLE iot_jobs_tenant_roles DISABLE ROW LEVEL SECURITY', 'regress_ij_same'),
+    ('hardened, a renamed map', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same''); ALTER TABLE iot_jobs_tenant_roles RENAME TO roles; CREATE TABLE iot_jobs_tenant_roles AS SELECT session_user AS role_name, NULL::text AS tenant_id; GRANT SELECT ON iot_jobs_tenant_roles TO PUBLIC; DELETE FROM roles', 'regress_ij_same'),
+    ('hardened by hand, with OR', 'SELECT use_hardened_tenants(true); ALTER POLICY iot_jobs_login ON job_executions USING (tenant_id = ANY (ARRAY(SELECT COALESCE(r.tenant_id, current_setting(''app.tenant_id'', true)) FROM iot_jobs_tenant_roles r WHERE r.role_name = SESSION_USER OR true))); INSERT INTO iot_jobs_tenant_roles VALUES (''somebody'', ''same'')', 'regress_ij_same'),
+    ('hardened, and a stranger', 'SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES (session_user, ''same''); CREATE POLICY p ON job_executions AS RESTRICTIVE USING (device_id <> ''d1'')', 'regress_ij_same'),
     ('the owner', 'ALTER TABLE jobs OWNER TO regress_ij_same_owner; ALTER TABLE job_executions OWNER TO regress_ij_same_owner', 'regress_ij_same_owner'),
     ('the owner, forced', 'ALTER TABLE jobs OWNER TO regress_ij_same_owner; ALTER TABLE job_executions OWNER TO regress_ij_same_owner; ALTER TABLE jobs FORCE ROW LEVEL SECURITY; ALTER TABLE job_executions FORCE ROW LEVEL SECURITY', 'regress_ij_same_owner'),
     ('not the owner, forced', 'ALTER TABLE jobs FORCE ROW LEVEL SECURITY; ALTER TABLE job_executions FORCE ROW LEVEL SECURITY', 'regress_ij_same'),
@@ -239,6 +250,14 @@ SELECT is_empty('SELECT scene, broken FROM ijtest.compared WHERE broken IS NOT N
 CREATE TABLE ijtest.expected (n int GENERATED ALWAYS AS IDENTITY, scene text, refused text);
 INSERT INTO ijtest.expected (scene, refused) VALUES
     ('nothing, as superuser', ''),
+    ('hardened, another tenant', '1 IJ004, 2 IJ004, 3 IJ004, 8 IJ001, 9 IJ001, 11 IJ001, 12 IJ001, 13 IJ001, 16 IJ001'),
+    ('hardened, no tenant', '1 IJ004, 2 IJ004, 3 IJ004, 8 IJ001, 9 IJ001, 11 IJ001, 12 IJ001, 13 IJ001, 16 IJ001'),
+    ('hardened, one table not', '1 IJ004, 2 IJ004, 3 IJ004, 9 IJ001, 13 IJ001, 16 IJ001'),
+    ('hardened, the map taken away', '1 42501, 2 42501, 3 42501, 4 42501, 5 42501, 6 42501, 7 42501, 8 42501, 9 42501, 10 42501, 11 42501, 12 42501, 13 42501, 14 42501, 15 42501, 16 42501'),
+    ('hardened, a stricter map', '1 IJ004, 2 IJ004, 3 IJ004, 8 IJ001, 9 IJ001, 11 IJ001, 12 IJ001, 13 IJ001, 16 IJ001'),
+    ('hardened, a renamed map', '1 IJ004, 2 IJ004, 3 IJ004, 8 IJ001, 9 IJ001, 11 IJ001, 12 IJ001, 13 IJ001, 16 IJ001'),
+    ('hardened by hand, with OR', '1 IJ004, 2 IJ004, 3 IJ004, 8 IJ001, 9 IJ001, 11 IJ001, 12 IJ001, 13 IJ001, 16 IJ001'),
+    ('hardened, and a stranger', '1 42501, 2 42501, 3 IJ004, 8 IJ001, 9 IJ001'),
     ('the owner', '3 IJ004'),
     ('one table forced', '3 IJ004'),
     ('row security disabled', '3 IJ004'),
@@ -359,6 +378,11 @@ $$;
 SET LOCAL app.tenant_id = 'same';
 SET LOCAL ROLE regress_ij_same;
 SELECT is_empty('SELECT call FROM ijtest.ways() WHERE NOT direct', 'the direct way is taken where it is open');
+RESET ROLE;
+SELECT is((SELECT count(*) FROM use_hardened_tenants(true)), 6::bigint, 'hardened');
+INSERT INTO iot_jobs_tenant_roles VALUES (session_user, 'same');
+SET LOCAL ROLE regress_ij_same;
+SELECT is_empty('SELECT call FROM ijtest.ways() WHERE NOT direct', 'in the hardened mode, too');
 RESET ROLE;
 CREATE TRIGGER ijtest_same AFTER INSERT OR UPDATE OR DELETE ON job_executions FOR EACH STATEMENT EXECUTE FUNCTION ijtest.by_sql();
 SET LOCAL ROLE regress_ij_same;

@@ -25,7 +25,8 @@ INSERT INTO ijtest.calls (call) VALUES
     ('update_job_executions(''read'', ''[{"job_id": "none", "device_id": "d1", "status": "SUCCEEDED"}]'')'),
     ('run_job_sweep()'),
     ('run_job_sweep(1)'),
-    ('use_fleet(''devices'', ''device_group_members'')');
+    ('use_fleet(''devices'', ''device_group_members'')'),
+    ('use_hardened_tenants(true)');
 -- None is forgotten: what is left writes no row itself, or has pg_cron write it.
 SELECT p.proname AS not_called FROM pg_proc p
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
