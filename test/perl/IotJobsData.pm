@@ -31,11 +31,12 @@ sub seconds
 	return $factor > 1 ? $seconds * $factor : $seconds;
 }
 
-# data_server(name, [init => {...}], [conf => "..."]): initialized, not started.
+# data_server(name, [init => {...}], [conf => "..."], [install_path => '...']):
+# initialized, not started.
 sub data_server
 {
 	my ($name, %option) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name, install_path => $option{install_path});
 	my %init = %{ $option{init} // {} };
 
 	# whatever locale the tests run in
