@@ -18,6 +18,8 @@ def measure(figures, size):
             empty(database)
             load(database, jobs, executions // jobs, status='SUCCEEDED')
         settle(PRODUCT, BARE)
+        # the rows were written behind the back of the counters: the first to ask counts, once
+        milliseconds(PRODUCT, ours, 1, job=job_id(1))
         values = figures.alternate(name, {
             'iot_jobs': lambda: milliseconds(PRODUCT, ours, size['count_calls'], job=job_id(1)),
             'COUNT sub-selects': lambda: milliseconds(BARE, theirs, size['count_calls'], job=job_id(1))},
