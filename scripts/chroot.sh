@@ -24,7 +24,7 @@ why_no_chroot()
 		say "no namespaces or mounts: $(tail -n 1 "$log")"
 	elif ! package_installed debootstrap && ! apt_install debootstrap >"$log" 2>&1; then
 		say "no debootstrap: $(tail -n 1 "$log")"
-	elif [ -z "$(debian_mirror)" ]; then
+	elif [ -z "$(debian_mirror)" ] && ! { apt-get update -q >"$log" 2>&1 && [ -n "$(debian_mirror)" ]; }; then
 		say "apt knows no mirror of Debian"
 	fi
 }

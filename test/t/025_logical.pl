@@ -24,8 +24,11 @@ $subscriber->start;
 # the choice of the registry is each server's own
 my @published = grep { $_ ne 'iot_jobs_fleet' } @IotJobsData::TABLES;
 
+# a policy of the operator's own, which apply has to get past
+my $own_policy = q{CREATE POLICY not_secret ON jobs AS RESTRICTIVE USING (document_type <> 'secret')};
+
+$publisher->safe_psql('postgres', "CREATE EXTENSION iot_jobs; $own_policy");
 $publisher->safe_psql('postgres', q{
-	CREATE EXTENSION iot_jobs;
 	INSERT INTO tenants (tenant_id) VALUES ('acme'), ('globex');
 	INSERT INTO devices (tenant_id, device_id) SELECT t, 'd' || i FROM unnest('{acme,globex}'::text[]) t, generate_series(1, 50) i;
 	INSERT INTO device_groups (tenant_id, group_id) VALUES ('acme', 'g');
@@ -40,7 +43,7 @@ $publisher->safe_psql('postgres', q{
 eventually($publisher, 10, 'postgres', q{SELECT status = 'COMPLETED' FROM jobs WHERE job_id = 'completed'}, 'the publisher works');
 $publisher->safe_psql('postgres', 'CREATE PUBLICATION everything FOR TABLE ' . join(', ', @published));
 
-$subscriber->safe_psql('postgres', 'CREATE EXTENSION iot_jobs');
+$subscriber->safe_psql('postgres', "CREATE EXTENSION iot_jobs; $own_policy");
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION everything CONNECTION '" . $publisher->connstr . " dbname=postgres' PUBLICATION everything");
 $subscriber->wait_for_subscription_sync($publisher, 'everything');
 same_lines(rows($subscriber, 'postgres', @published), rows($publisher, 'postgres', @published),
@@ -77,6 +80,8 @@ is(broken_invariants($subscriber, 'postgres'), '', 'every invariant holds there'
 is( $subscriber->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_subscription_stats WHERE apply_error_count > 0 OR sync_error_count > 0}),
 	'0', 'no change was refused');
 guards_hold($subscriber, 'postgres', 'subscriber');
+same_lines(portrait($subscriber, 'postgres'), portrait($publisher, 'postgres'),
+	'its definitions, policies, triggers and grants are those of the publisher');
 
 # the subscriber takes over
 $publisher->safe_psql('postgres', q{SELECT create_job('globex', 'x', target_all => true, job_id => 'inherited', expires_in => '1 hour')});
