@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -103,6 +104,25 @@ ij_exec_insert_index_tuples(ResultRelInfo *result_rel, TupleTableSlot *slot, ESt
 	(void) ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL, false);
 #else
 	(void) ExecInsertIndexTuples(result_rel, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* 16: which indexes need an entry, where it was whether any does */
+static inline TM_Result
+ij_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
+					  TM_FailureData *failure, bool *needs_entries)
+{
+	LockTupleMode lockmode;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes update_indexes;
+	TM_Result	result = table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true,
+											failure, &lockmode, &update_indexes);
+
+	*needs_entries = (update_indexes != TU_None);
+	return result;
+#else
+	return table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true,
+							  failure, &lockmode, needs_entries);
 #endif
 }
 

@@ -179,7 +179,6 @@ static int	nchanges = 0;
 static int	max_changes = 0;
 static bool everything = false; /* changed: more jobs than we can note */
 static bool laid = false;		/* the records; what comes now is too late for them */
-static bool expected = false;	/* see ij_counters_expect() */
 
 static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId mine,
@@ -612,7 +611,7 @@ ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const t
 	Key			key;
 	Change	   *change;
 
-	if (counters == NULL || table == NULL || expected || tenant_id == NULL || job_id == NULL)
+	if (counters == NULL || table == NULL || tenant_id == NULL || job_id == NULL)
 		return;
 	key = key_of(table, tenant_id, job_id);
 	if (laid)
@@ -620,12 +619,6 @@ ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const t
 	change = change_of(key);
 	if (change != NULL)
 		change->unknown = true;
-}
-
-void
-ij_counters_expect(bool now_expected)
-{
-	expected = now_expected;
 }
 
 /* The same job of a subtransaction and its parent. */
@@ -655,8 +648,6 @@ end_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId p
 	int			first = nchanges;
 	int			kept;
 
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		expected = false;
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	while (first > 0 && changes[first - 1].nest_level >= nest_level)
@@ -804,7 +795,7 @@ after_end(bool committed)
 	}
 	changes = NULL;
 	nchanges = max_changes = 0;
-	everything = laid = expected = false;
+	everything = laid = false;
 }
 
 static void

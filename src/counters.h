@@ -45,11 +45,8 @@ extern void ij_counters_moved(const IjCountedTable *table, const text *tenant_id
 /* this transaction created the job, without executions */
 extern void ij_counters_created(const IjCountedTable *table, const text *tenant_id, const text *job_id);
 
-/* executions of the job change, nobody knows how many; nothing, while a change is noted by ij_counters_moved() */
+/* executions of the job change, nobody knows how many */
 extern void ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const text *job_id);
-
-/* the next row triggers are about a change that ij_counters_moved() notes; ends with an abort, too */
-extern void ij_counters_expect(bool expected);
 
 /* --- who asks --- */
 

@@ -9,13 +9,14 @@
  * index reads a whole job for every row.
  *
  * ij_direct_open() takes this way only where SQL would do the very same thing
- * (shape.c); everything else goes through SPI, and finds there what it is due.  The
- * change itself is left to the server's own ExecSimpleRelationUpdate() and its like,
- * which fire row triggers, check constraints and maintain indexes.
+ * (shape.c); everything else goes through SPI, and finds there what it is due.  So a
+ * change is the new version of a row and its index entries, which the table and index
+ * access methods write, and what the guard would have told the worker.
  *
- * Locks: RowExclusiveLock on the table when writing; a row is locked (waiting, or
- * passing over it) in its latest version before it is changed, and everything that
- * was asked of it is asked again of that version.
+ * Locks: RowExclusiveLock on the table when writing.  A row that we may wait for is
+ * changed in one go if it still is as we saw it; otherwise it is locked in its latest
+ * version first, and everything that was asked of it is asked again of that version.
+ * What must not be waited for is locked first, too, passing over it if it is held.
  */
 #include "postgres.h"
 
@@ -26,7 +27,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
@@ -44,55 +44,75 @@
 #include "counters.h"
 #include "errors.h"
 #include "rows.h"
+#include "tell.h"
+
+/* a place in an index; opened when it is first needed, and then moved about */
+typedef struct Walk
+{
+	Relation	index;
+	IndexScanDesc scan;			/* NULL: not open */
+} Walk;
+
+/* the jobs that a command read last; a batch of claims comes back to a few */
+#define JOBS_READ	8
+
+typedef struct JobRead
+{
+	text	   *job_id;			/* NULL: free */
+	IjJobStatus status;
+	IjExecutionDocument document;	/* without the execution */
+} JobRead;
 
 struct IjDirect
 {
 	const text *tenant_id;
 	Relation	rel;
 	const IjShape *shape;
-	Relation	jobs;			/* only to claim */
-	const IjShape *jobs_shape;
-	EState	   *estate;
-	ResultRelInfo *result_rel;
-	EPQState	epq;
+	Snapshot	snapshot;
+	CommandId	command;
+	TimestampTz now;
+	bool		writes;
+	bool		is_mass;		/* it changes the rows of an index from one end to the other */
+	MemoryContext context;		/* what lives as long as the command */
+	MemoryContext row_context;	/* as long as the row that is changed */
 	TupleTableSlot *found;		/* the row looked at */
 	TupleTableSlot *changed;	/* its new version */
-	TimestampTz now;
+	IjExecStatus was;			/* its status, before it was changed or deleted */
+	Walk		by_key;
+	Walk		by_device;
+	Relation	indexes[IJ_SHAPE_INDEXES];	/* where its entries go, if they are open */
+
+	/* only to claim */
+	Relation	jobs;
+	const IjShape *jobs_shape;
+	TupleTableSlot *job;
+	Walk		jobs_by_key;
+	JobRead		jobs_read[JOBS_READ];
+	int			next_job_read;
+	TupleTableSlot *ahead;
+	Walk		devices;
 };
 
-/* All of it lives in the executor state's context and goes with it. */
 static IjDirect *
 make_direct(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectUse use)
 {
-	static const int updated[] = {IJ_E_STATUS, IJ_E_STATUS_DETAILS, IJ_E_EXECUTION_NUMBER, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT};
-	EState	   *estate = CreateExecutorState();
-	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "iot_jobs direct", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	IjDirect   *direct = palloc0(sizeof(IjDirect));
 
+	direct->context = context;
 	direct->tenant_id = tenant_id;
 	direct->rel = rel;
 	direct->shape = shape;
+	direct->snapshot = GetActiveSnapshot();
 	direct->now = GetCurrentTransactionStartTimestamp();
-	direct->estate = estate;
-	direct->found = table_slot_create(rel, &estate->es_tupleTable);
-	if (use != IJ_DIRECT_READ)
+	direct->found = table_slot_create(rel, NULL);
+	direct->writes = (use != IJ_DIRECT_READ);
+	if (direct->writes)
 	{
-		Bitmapset  *updated_columns = NULL;
-
-		if (use != IJ_DIRECT_DELETE)
-		{
-			for (int i = 0; i < lengthof(updated); i++)
-				updated_columns = bms_add_member(updated_columns,
-												 shape->columns[updated[i]] - FirstLowInvalidHeapAttributeNumber);
-		}
-		ij_exec_init_range_table(estate, rel, RowExclusiveLock, updated_columns);
-		direct->result_rel = makeNode(ResultRelInfo);
-		InitResultRelInfo(direct->result_rel, rel, 1, NULL, 0);
-		/* where AFTER triggers look for it */
-		estate->es_opened_result_relations = lappend(estate->es_opened_result_relations, direct->result_rel);
-		ExecOpenIndices(direct->result_rel, false);
-		EvalPlanQualInit(&direct->epq, estate, NULL, NIL, -1, NIL);
-		direct->changed = ExecInitExtraTupleSlot(estate, RelationGetDescr(rel), &TTSOpsVirtual);
+		direct->command = GetCurrentCommandId(true);
+		direct->row_context = AllocSetContextCreate(context, "iot_jobs row", ALLOCSET_DEFAULT_SIZES);
+		direct->changed = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	}
 	MemoryContextSwitchTo(old);
 	return direct;
@@ -101,11 +121,15 @@ make_direct(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectU
 IjDirect *
 ij_direct_open(const text *tenant_id, IjDirectUse use)
 {
-	static const char *const commands[] = {
-		[IJ_DIRECT_READ] = NULL,
-		[IJ_DIRECT_CLAIM] = "UPDATE",
-		[IJ_DIRECT_UPDATE] = "UPDATE",
-		[IJ_DIRECT_DELETE] = "DELETE",
+	static const struct
+	{
+		const char *name;
+		CmdType		type;
+	}			commands[] = {
+		[IJ_DIRECT_READ] = {NULL, CMD_SELECT},
+		[IJ_DIRECT_CLAIM] = {"UPDATE", CMD_UPDATE},
+		[IJ_DIRECT_UPDATE] = {"UPDATE", CMD_UPDATE},
+		[IJ_DIRECT_DELETE] = {"DELETE", CMD_DELETE},
 	};
 	Relation	rel = table_open(ij_catalog_executions(),
 								 use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
@@ -128,10 +152,11 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 		table_close(rel, NoLock);
 		return NULL;
 	}
-	if (commands[use] != NULL)
+	if (commands[use].name != NULL)
 	{
-		PreventCommandIfReadOnly(commands[use]);
-		PreventCommandIfParallelMode(commands[use]);
+		PreventCommandIfReadOnly(commands[use].name);
+		PreventCommandIfParallelMode(commands[use].name);
+		CheckCmdReplicaIdentity(rel, commands[use].type);
 	}
 
 	/* one command, that sees what was committed until now, and what we did before */
@@ -140,41 +165,57 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	direct = make_direct(rel, shape, tenant_id, use);
 	direct->jobs = jobs;
 	direct->jobs_shape = jobs_shape;
-	if (use != IJ_DIRECT_READ)
+	if (jobs != NULL)
 	{
-		direct->estate->es_snapshot = GetActiveSnapshot();
-		direct->estate->es_output_cid = GetCurrentCommandId(true);
-		AfterTriggerBeginQuery();
+		direct->job = table_slot_create(jobs, NULL);
+		direct->ahead = table_slot_create(rel, NULL);
 	}
 	return direct;
 }
 
-/* End the command: fire what waits for its end, and make its changes visible to the next. */
+static void
+close_walk(Walk *walk)
+{
+	if (walk->scan == NULL)
+		return;
+	index_endscan(walk->scan);
+	index_close(walk->index, NoLock);
+}
+
+static void
+drop_slot(TupleTableSlot *slot)
+{
+	if (slot != NULL)
+		ExecDropSingleTupleTableSlot(slot);
+}
+
+/* End the command, and make its changes visible to the next. */
 void
 ij_direct_close(IjDirect *direct)
 {
-	EState	   *estate = direct->estate;
 	Relation	rel = direct->rel;
 	Relation	jobs = direct->jobs;
-	bool		began = (estate->es_snapshot != NULL);
-	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
+	bool		wrote = direct->writes;
 
-	if (began)
-		AfterTriggerEndQuery(estate);
-	if (direct->result_rel != NULL)
+	close_walk(&direct->by_key);
+	close_walk(&direct->by_device);
+	close_walk(&direct->jobs_by_key);
+	close_walk(&direct->devices);
+	for (int i = 0; i < lengthof(direct->indexes); i++)
 	{
-		EvalPlanQualEnd(&direct->epq);
-		/* our indexes, and what the triggers may have opened */
-		ExecCloseResultRelations(estate);
+		if (direct->indexes[i] != NULL)
+			index_close(direct->indexes[i], NoLock);
 	}
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	MemoryContextSwitchTo(old);
-	FreeExecutorState(estate);
+	drop_slot(direct->found);
+	drop_slot(direct->changed);
+	drop_slot(direct->ahead);
+	drop_slot(direct->job);
+	MemoryContextDelete(direct->context);
 	PopActiveSnapshot();
 	if (jobs != NULL)
 		table_close(jobs, NoLock);
 	table_close(rel, NoLock);
-	if (began)
+	if (wrote)
 		CommandCounterIncrement();
 }
 
@@ -260,19 +301,26 @@ key(ScanKey scan_key, Relation index, int number, StrategyNumber strategy, RegPr
 						   index->rd_indcollation[number - 1], procedure, PointerGetDatum(value));
 }
 
-/* a walk over an index, in its order */
-typedef struct Walk
-{
-	Relation	index;
-	IndexScanDesc scan;
-} Walk;
-
+/* Go to a place of an index; it has this many keys each time. */
 static void
-begin_walk(Walk *walk, Relation rel, Relation index, ScanKey keys, int nkeys)
+start_walk(IjDirect *direct, Walk *walk, Relation rel, ScanKey keys, int nkeys)
 {
-	walk->index = index;
-	walk->scan = ij_index_beginscan(rel, index, GetActiveSnapshot(), nkeys, 0);
+	if (walk->scan == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(direct->context);
+
+		walk->scan = ij_index_beginscan(rel, walk->index, direct->snapshot, nkeys, 0);
+		MemoryContextSwitchTo(old);
+	}
 	index_rescan(walk->scan, keys, nkeys, NULL, 0);
+}
+
+static Relation
+index_of(Walk *walk, Oid index)
+{
+	if (walk->scan == NULL)
+		walk->index = index_open(index, AccessShareLock);
+	return walk->index;
 }
 
 static bool
@@ -282,32 +330,26 @@ next_of_walk(Walk *walk, TupleTableSlot *slot)
 	return index_getnext_slot(walk->scan, ForwardScanDirection, slot);
 }
 
-static void
-end_walk(Walk *walk)
+static text *
+empty_text(void)
 {
-	index_endscan(walk->scan);
-	index_close(walk->index, NoLock);
+	return cstring_to_text_with_len("", 0);
 }
 
-/* one execution, or, with a device to start from, those of a job in device order */
+/* one execution, or those of a job in device order from this device on (NULL: the first) */
 static void
-walk_job(IjDirect *direct, Walk *walk, const text *job_id, const text *device_id, bool from)
+walk_job(IjDirect *direct, const text *job_id, const text *device_id, bool from)
 {
-	Relation	index = index_open(direct->shape->primary_key, AccessShareLock);
+	Relation	index = index_of(&direct->by_key, direct->shape->primary_key);
 	ScanKeyData keys[3];
-	int			nkeys = 2;
 
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
-	if (device_id != NULL)
-	{
-		nkeys = 3;
-		if (from)
-			key(keys, index, 3, BTGreaterEqualStrategyNumber, F_TEXT_GE, device_id);
-		else
-			key(keys, index, 3, BTEqualStrategyNumber, F_TEXTEQ, device_id);
-	}
-	begin_walk(walk, direct->rel, index, keys, nkeys);
+	if (from)
+		key(keys, index, 3, BTGreaterEqualStrategyNumber, F_TEXT_GE, device_id ? device_id : empty_text());
+	else
+		key(keys, index, 3, BTEqualStrategyNumber, F_TEXTEQ, device_id);
+	start_walk(direct, &direct->by_key, direct->rel, keys, 3);
 }
 
 /* ------------------------------------------------------------------------
@@ -316,19 +358,17 @@ walk_job(IjDirect *direct, Walk *walk, const text *job_id, const text *device_id
  */
 
 /*
- * Lock the row in "found" in its latest version, which is in "found" afterwards.
- * False if it is gone, or held by somebody whom we do not wait for.  What the
- * executor's LockRows node would do.
+ * Lock this row in its latest version, which is in "found" afterwards.  False if it
+ * is gone, or held by somebody whom we do not wait for.  What the executor's LockRows
+ * node would do.
  */
 static bool
-lock_found(IjDirect *direct, LockTupleMode mode, IjLock lock)
+lock_row(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock lock)
 {
 	TM_FailureData failure;
-	ItemPointerData tid = direct->found->tts_tid;
 	int			flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 
-	switch (table_tuple_lock(direct->rel, &tid, direct->estate->es_snapshot, direct->found,
-							 direct->estate->es_output_cid, mode,
+	switch (table_tuple_lock(direct->rel, &tid, direct->snapshot, direct->found, direct->command, mode,
 							 lock == IJ_LOCK_SKIP ? LockWaitSkip : LockWaitBlock, flags, &failure))
 	{
 		case TM_Ok:
@@ -349,15 +389,18 @@ lock_found(IjDirect *direct, LockTupleMode mode, IjLock lock)
 	return false;
 }
 
-/* Does the locked version still have the key we came by? */
+/* Is the row in "found" one that the change is meant for? */
 static bool
-is_execution(IjDirect *direct, const text *job_id, const text *device_id)
+meets(IjDirect *direct, const IjExecutionChange *change)
 {
 	const AttrNumber *columns = direct->shape->columns;
 
-	return ij_same_text(text_of(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
-		ij_same_text(text_of(direct->found, columns[IJ_E_JOB_ID]), job_id) &&
-		(device_id == NULL || ij_same_text(text_of(direct->found, columns[IJ_E_DEVICE_ID]), device_id));
+	return (change->from & IJ_STATUS_BIT(status_of(direct, direct->found))) != 0 &&
+		(!change->expects || number_of(direct, direct->found) == change->expected_number) &&
+		ij_same_text(text_of(direct->found, columns[IJ_E_JOB_ID]), change->job_id) &&
+		ij_same_text(text_of(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
+		(change->device_id == NULL ||
+		 ij_same_text(text_of(direct->found, columns[IJ_E_DEVICE_ID]), change->device_id));
 }
 
 static void
@@ -370,45 +413,156 @@ set_value(IjDirect *direct, int column, Datum value)
 }
 
 /*
- * Put the next version of the locked row in its place; what was stored is in
- * "changed" then.
+ * The guard's rule: a start that lies before the row was queued is of a former life,
+ * when the row moves at all.
  */
-static void
-update_found(IjDirect *direct, IjExecStatus to, Jsonb *status_details)
+static bool
+is_stale_start(IjDirect *direct, const IjExecutionChange *change, TimestampTz started)
 {
+	const AttrNumber *columns = direct->shape->columns;
+	TimestampTz queued;
+	Jsonb	   *details;
+
+	timestamp_of(direct->found, columns[IJ_E_QUEUED_AT], &queued);
+	if (started >= queued)
+		return false;
+	if (status_of(direct, direct->found) != change->to)
+		return true;
+	details = jsonb_copy_of(direct->found, columns[IJ_E_STATUS_DETAILS]);
+	return change->status_details != NULL &&
+		(details == NULL || !ij_same_text((text *) details, (text *) change->status_details));
+}
+
+/* Make the next version of the row in "found". */
+static void
+make_changed(IjDirect *direct, const IjExecutionChange *change)
+{
+	const AttrNumber *columns = direct->shape->columns;
 	TupleTableSlot *found = direct->found;
 	TupleTableSlot *changed = direct->changed;
-	MemoryContext old;
 	TimestampTz updated;
 	TimestampTz started;
 
-	ResetPerTupleExprContext(direct->estate);
-	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(direct->estate));
 	slot_getallattrs(found);
 	ExecClearTuple(changed);
 	memcpy(changed->tts_values, found->tts_values, found->tts_nvalid * sizeof(Datum));
 	memcpy(changed->tts_isnull, found->tts_isnull, found->tts_nvalid * sizeof(bool));
 
 	/* time never goes back within a row, whatever transaction began first */
-	timestamp_of(found, direct->shape->columns[IJ_E_LAST_UPDATED_AT], &updated);
+	timestamp_of(found, columns[IJ_E_LAST_UPDATED_AT], &updated);
 	updated = Max(updated, direct->now);
-	set_value(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(to)));
-	if (status_details != NULL)
-		set_value(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(status_details));
+	set_value(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(change->to)));
+	if (change->status_details != NULL)
+		set_value(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(change->status_details));
 	set_value(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(ij_next_execution_number(number_of(direct, found))));
-	if (ij_exec_is_started(to) && !timestamp_of(found, direct->shape->columns[IJ_E_STARTED_AT], &started))
+	if (ij_exec_is_started(change->to) &&
+		(change->starts || !timestamp_of(found, columns[IJ_E_STARTED_AT], &started) ||
+		 is_stale_start(direct, change, started)))
 		set_value(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
 	set_value(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
 	ExecStoreVirtualTuple(changed);
+}
 
-	/* what that leaves behind goes with the next row */
-	ij_counters_expect(true);
-	ExecSimpleRelationUpdate(direct->result_rel, direct->estate, &direct->epq, found, changed);
-	ij_counters_expect(false);
+/*
+ * Lead to the new version from each index that holds it.  No key of a unique index
+ * changed, so there is nothing to look for there: whoever inserts the same key waits
+ * for us, as for any update.  Where the entry is the same as before, the index may
+ * look for dead versions to remove before it splits a page; but those that a mass of
+ * changes leaves are its own, and not dead yet.
+ */
+static void
+insert_index_entries(IjDirect *direct, bool open)
+{
+	TupleTableSlot *changed = direct->changed;
+
+	for (int i = 0; i < direct->shape->nindexes; i++)
+	{
+		const IjShapeIndex *wanted = &direct->shape->indexes[i];
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+		Relation	index = direct->indexes[i];
+
+		if (wanted->only_open && !open)
+			continue;
+		if (index == NULL)
+			index = direct->indexes[i] = index_open(wanted->index, RowExclusiveLock);
+		for (int n = 0; n < index->rd_index->indnatts; n++)
+		{
+			AttrNumber	column = index->rd_index->indkey.values[n];
+
+			values[n] = changed->tts_values[column - 1];
+			nulls[n] = changed->tts_isnull[column - 1];
+		}
+		index_insert(index, values, nulls, &changed->tts_tid, direct->rel, UNIQUE_CHECK_NO,
+					 wanted->same_entry && !direct->is_mass, NULL);
+	}
+}
+
+/*
+ * Put the next version of the row in "found" in its place, if that is the latest one;
+ * what was stored is in "changed" then.
+ *
+ * That is all that an UPDATE does to this table, see shape.c, but for what the guard
+ * would do: the step is a legal one, the row is complete, and what is left is to tell.
+ */
+static TM_Result
+update_found(IjDirect *direct, const IjExecutionChange *change)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	bool		open = ij_exec_is_open(change->to);
+	TM_FailureData failure;
+	TM_Result	result;
+	bool		needs_entries;
+	MemoryContext old;
+
+	/* what this leaves behind goes with the next row */
+	MemoryContextReset(direct->row_context);
+	old = MemoryContextSwitchTo(direct->row_context);
+	make_changed(direct, change);
+	result = ij_table_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed, direct->command,
+								   direct->snapshot, &failure, &needs_entries);
+	if (result == TM_Ok)
+	{
+		direct->was = status_of(direct, direct->found);
+		if (needs_entries)
+			insert_index_entries(direct, open);
+		if (!open)
+			ij_tell_ended(text_of(direct->changed, columns[IJ_E_TENANT_ID]),
+						  text_of(direct->changed, columns[IJ_E_JOB_ID]),
+						  text_of(direct->changed, columns[IJ_E_DEVICE_ID]));
+	}
 	MemoryContextSwitchTo(old);
+	return result;
+}
 
-	/* the guard, the only BEFORE trigger there is, suppresses no row */
-	Assert(ItemPointerIsValid(&changed->tts_tid));
+static void
+change_locked(IjDirect *direct, const IjExecutionChange *change)
+{
+	if (update_found(direct, change) != TM_Ok)
+		elog(ERROR, "a locked execution was changed by somebody else");
+}
+
+/*
+ * Change the row in "found" if it is one that the change is meant for, and still is
+ * when we have it.  Only what somebody else got at first, or may not be waited for,
+ * is locked before it is changed.
+ */
+static bool
+change_found(IjDirect *direct, const IjExecutionChange *change, IjLock lock)
+{
+	if (!meets(direct, change))
+		return false;
+	if (lock == IJ_LOCK_WAIT)
+	{
+		TM_Result	result = update_found(direct, change);
+
+		if (result == TM_Ok || result == TM_SelfModified)
+			return result == TM_Ok;
+	}
+	if (!lock_row(direct, direct->found->tts_tid, LockTupleNoKeyExclusive, lock) || !meets(direct, change))
+		return false;
+	change_locked(direct, change);
+	return true;
 }
 
 /* executions of the job went from one status to another, for the counters */
@@ -426,114 +580,102 @@ count_moved(IjDirect *direct, const text *job_id, int from, int to, int64 count)
 bool
 ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExecution *execution)
 {
-	Walk		walk;
-	bool		found;
-
-	walk_job(direct, &walk, job_id, device_id, false);
-	found = next_of_walk(&walk, direct->found);
-	if (found)
-		read_execution(direct, direct->found, execution);
-	end_walk(&walk);
-	return found;
+	walk_job(direct, job_id, device_id, false);
+	if (!next_of_walk(&direct->by_key, direct->found))
+		return false;
+	read_execution(direct, direct->found, execution);
+	return true;
 }
 
 text *
 ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses)
 {
-	Walk		walk;
-	text	   *result = NULL;
-
-	walk_job(direct, &walk, job_id, from, true);
-	while (result == NULL && next_of_walk(&walk, direct->found))
+	walk_job(direct, job_id, from, true);
+	while (next_of_walk(&direct->by_key, direct->found))
 	{
 		if (statuses & IJ_STATUS_BIT(status_of(direct, direct->found)))
-			result = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+			return copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
-	end_walk(&walk);
-	return result;
-}
-
-static bool
-meets(IjDirect *direct, const IjExecutionChange *change)
-{
-	return (change->from & IJ_STATUS_BIT(status_of(direct, direct->found))) != 0 &&
-		(!change->expects || number_of(direct, direct->found) == change->expected_number);
+	return NULL;
 }
 
 bool
 ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution *execution)
 {
-	Walk		walk;
-	bool		done;
-
-	walk_job(direct, &walk, change->job_id, change->device_id, false);
-	done = next_of_walk(&walk, direct->found) && meets(direct, change) &&
-		lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_WAIT) &&
-		is_execution(direct, change->job_id, change->device_id) && meets(direct, change);
-	if (done)
-	{
-		count_moved(direct, change->job_id, status_of(direct, direct->found), change->to, 1);
-		update_found(direct, change->to, change->status_details);
-		read_execution(direct, direct->changed, execution);
-	}
-	end_walk(&walk);
-	return done;
+	walk_job(direct, change->job_id, change->device_id, false);
+	if (!next_of_walk(&direct->by_key, direct->found) || !change_found(direct, change, IJ_LOCK_WAIT))
+		return false;
+	count_moved(direct, change->job_id, direct->was, change->to, 1);
+	read_execution(direct, direct->changed, execution);
+	return true;
 }
 
 int64
 ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
 						   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last)
 {
-	Walk		walk;
+	IjExecutionChange change = {0};
 	int64		count = 0;
 	int64		were[IJ_EXEC_STATUSES] = {0};
 
+	change.tenant_id = direct->tenant_id;
+	change.job_id = job_id;
+	change.from = statuses;
+	change.to = to;
+	change.status_details = status_details;
+	direct->is_mass = true;
 	*last = NULL;
-	walk_job(direct, &walk, job_id, from, true);
-	while (count < limit && next_of_walk(&walk, direct->found))
+	walk_job(direct, job_id, from, true);
+	while (count < limit && next_of_walk(&direct->by_key, direct->found))
 	{
-		if ((statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0 ||
-			!lock_found(direct, LockTupleNoKeyExclusive, lock) ||
-			!is_execution(direct, job_id, NULL) ||
-			(statuses & IJ_STATUS_BIT(status_of(direct, direct->found))) == 0)
+		if (!change_found(direct, &change, lock))
 			continue;
-		were[status_of(direct, direct->found)]++;
-		update_found(direct, to, status_details);
+		were[direct->was]++;
 		if (++count == limit)
 			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
-	end_walk(&walk);
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		count_moved(direct, job_id, status, to, were[status]);
 	return count;
+}
+
+/* Delete the row in "found" if we can have it, as update_found() changes it. */
+static bool
+delete_found(IjDirect *direct, const text *job_id)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	IjExecutionChange any = {0};
+	TM_FailureData failure;
+
+	any.job_id = job_id;
+	any.from = IJ_ALL_STATUSES;
+	if (!lock_row(direct, direct->found->tts_tid, LockTupleExclusive, IJ_LOCK_SKIP) || !meets(direct, &any))
+		return false;
+	if (table_tuple_delete(direct->rel, &direct->found->tts_tid, direct->command, direct->snapshot,
+						   InvalidSnapshot, true, &failure, false) != TM_Ok)
+		elog(ERROR, "a locked execution was changed by somebody else");
+	direct->was = status_of(direct, direct->found);
+	ij_tell_ended(direct->tenant_id, job_id, text_of(direct->found, columns[IJ_E_DEVICE_ID]));
+	return true;
 }
 
 int64
 ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from,
 							int64 limit, text **last)
 {
-	Walk		walk;
 	int64		count = 0;
 	int64		were[IJ_EXEC_STATUSES] = {0};
-	MemoryContext old;
 
 	*last = NULL;
-	walk_job(direct, &walk, job_id, from, true);
-	while (count < limit && next_of_walk(&walk, direct->found))
+	walk_job(direct, job_id, from, true);
+	while (count < limit && next_of_walk(&direct->by_key, direct->found))
 	{
-		if (!lock_found(direct, LockTupleExclusive, IJ_LOCK_SKIP) || !is_execution(direct, job_id, NULL))
+		if (!delete_found(direct, job_id))
 			continue;
+		were[direct->was]++;
 		if (++count == limit)
 			*last = copy_text(text_of(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
-		were[status_of(direct, direct->found)]++;
-		ResetPerTupleExprContext(direct->estate);
-		old = MemoryContextSwitchTo(GetPerTupleMemoryContext(direct->estate));
-		ij_counters_expect(true);
-		ExecSimpleRelationDelete(direct->result_rel, direct->estate, &direct->epq, direct->found);
-		ij_counters_expect(false);
-		MemoryContextSwitchTo(old);
 	}
-	end_walk(&walk);
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		count_moved(direct, job_id, status, IJ_NO_EXECUTION, were[status]);
 	return count;
@@ -579,57 +721,64 @@ compare_candidates(const IjDirect *direct, const Candidate *left, const Candidat
 					  job_id->attcollation);
 }
 
+static void
+forget_candidates(Queue *queue)
+{
+	for (int i = 0; i < queue->count; i++)
+		pfree(queue->candidates[i].job_id);
+	queue->count = 0;
+	queue->next = 0;
+	queue->more = false;
+}
+
+/* The row in this slot, one of the device's, comes into the queue if it is among the first. */
+static void
+offer(IjDirect *direct, Queue *queue, TupleTableSlot *slot, const Candidate *after)
+{
+	Candidate	candidate;
+	int			place;
+
+	candidate.status = status_of(direct, slot);
+	if ((queue->statuses & IJ_STATUS_BIT(candidate.status)) == 0)
+		return;
+	candidate.tid = slot->tts_tid;
+	candidate.job_id = text_of(slot, direct->shape->columns[IJ_E_JOB_ID]);
+	timestamp_of(slot, direct->shape->columns[IJ_E_QUEUED_AT], &candidate.queued_at);
+	if (after != NULL && compare_candidates(direct, &candidate, after) <= 0)
+		return;
+
+	/* its place among those we have; the last one makes room */
+	for (place = queue->count; place > 0; place--)
+	{
+		if (compare_candidates(direct, &candidate, &queue->candidates[place - 1]) > 0)
+			break;
+	}
+	if (queue->count == CANDIDATES)
+	{
+		queue->more = true;
+		if (place == CANDIDATES)
+			return;
+		pfree(queue->candidates[--queue->count].job_id);
+	}
+	memmove(&queue->candidates[place + 1], &queue->candidates[place],
+			(queue->count - place) * sizeof(Candidate));
+	candidate.job_id = copy_text(candidate.job_id);
+	queue->candidates[place] = candidate;
+	queue->count++;
+}
+
 /* Read the first candidates after this one; NULL: the very first. */
 static void
 fill_queue(IjDirect *direct, Queue *queue, const Candidate *after)
 {
-	Relation	index = index_open(direct->shape->by_device, AccessShareLock);
-	Candidate	last = {0};
+	Relation	index = index_of(&direct->by_device, direct->shape->by_device);
 	ScanKeyData keys[2];
-	Walk		walk;
 
-	if (after != NULL)
-		last = *after;
-	queue->count = 0;
-	queue->next = 0;
-	queue->more = false;
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, queue->device_id);
-	begin_walk(&walk, direct->rel, index, keys, 2);
-	while (next_of_walk(&walk, direct->found))
-	{
-		Candidate	candidate;
-		int			place;
-
-		candidate.status = status_of(direct, direct->found);
-		if ((queue->statuses & IJ_STATUS_BIT(candidate.status)) == 0)
-			continue;
-		candidate.tid = direct->found->tts_tid;
-		candidate.job_id = text_of(direct->found, direct->shape->columns[IJ_E_JOB_ID]);
-		timestamp_of(direct->found, direct->shape->columns[IJ_E_QUEUED_AT], &candidate.queued_at);
-		if (last.job_id != NULL && compare_candidates(direct, &candidate, &last) <= 0)
-			continue;
-
-		/* its place among those we have; the last one makes room */
-		for (place = queue->count; place > 0; place--)
-		{
-			if (compare_candidates(direct, &candidate, &queue->candidates[place - 1]) > 0)
-				break;
-		}
-		if (queue->count == CANDIDATES)
-		{
-			queue->more = true;
-			if (place == CANDIDATES)
-				continue;
-			pfree(queue->candidates[--queue->count].job_id);
-		}
-		memmove(&queue->candidates[place + 1], &queue->candidates[place],
-				(queue->count - place) * sizeof(Candidate));
-		candidate.job_id = copy_text(candidate.job_id);
-		queue->candidates[place] = candidate;
-		queue->count++;
-	}
-	end_walk(&walk);
+	start_walk(direct, &direct->by_device, direct->rel, keys, 2);
+	while (next_of_walk(&direct->by_device, direct->found))
+		offer(direct, queue, direct->found, after);
 }
 
 static Candidate *
@@ -641,9 +790,8 @@ next_candidate(IjDirect *direct, Queue *queue)
 
 		if (!queue->more)
 			return NULL;
-		after = queue->candidates[queue->count - 1];
-		for (int i = 0; i < queue->count - 1; i++)
-			pfree(queue->candidates[i].job_id);
+		after = queue->candidates[--queue->count];
+		forget_candidates(queue);
 		fill_queue(direct, queue, &after);
 		pfree(after.job_id);
 		if (queue->count == 0)
@@ -653,86 +801,121 @@ next_candidate(IjDirect *direct, Queue *queue)
 }
 
 static Queue *
-open_queue(IjDirect *direct, const text *device_id, int statuses)
+make_queue(const text *device_id, int statuses)
 {
 	Queue	   *queue = palloc0(sizeof(Queue));
 
 	queue->device_id = device_id;
 	queue->statuses = statuses;
+	return queue;
+}
+
+static Queue *
+open_queue(IjDirect *direct, const text *device_id, int statuses)
+{
+	Queue	   *queue = make_queue(device_id, statuses);
+
 	fill_queue(direct, queue, NULL);
 	return queue;
 }
 
-/* The job's document, if a device may have, or start, an execution of it now. */
-static bool
-read_job(IjDirect *direct, const text *job_id, bool start, IjExecutionDocument *document)
+static void
+close_queue(Queue *queue)
 {
-	const AttrNumber *columns = direct->jobs_shape->columns;
-	Relation	index = index_open(direct->jobs_shape->primary_key, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(direct->jobs, NULL);
-	ScanKeyData keys[2];
-	Walk		walk;
-	bool		usable = false;
-
-	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
-	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
-	begin_walk(&walk, direct->jobs, index, keys, 2);
-	if (next_of_walk(&walk, slot))
-	{
-		IjJobStatus status = ij_rows_job_status(text_of(slot, columns[IJ_J_STATUS]));
-
-		document->expires = timestamp_of(slot, columns[IJ_J_EXPIRES_AT], &document->expires_at);
-		if (start)
-			usable = status == IJ_JOB_IN_PROGRESS && (!document->expires || document->expires_at > direct->now);
-		else
-			usable = status != IJ_JOB_DELETION_IN_PROGRESS;
-		if (usable)
-		{
-			document->document_type = copy_text(text_of(slot, columns[IJ_J_DOCUMENT_TYPE]));
-			document->document_params = jsonb_copy_of(slot, columns[IJ_J_DOCUMENT_PARAMS]);
-		}
-	}
-	end_walk(&walk);
-	ExecDropSingleTupleTableSlot(slot);
-	return usable;
+	forget_candidates(queue);
+	pfree(queue);
 }
 
-static bool
-fetch_candidate(IjDirect *direct, Candidate *candidate)
+/* Read a job into a place for it; no id stays there if it is not seen. */
+static void
+read_job(IjDirect *direct, const text *job_id, JobRead *read)
 {
-	return table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->estate->es_snapshot, direct->found);
+	const AttrNumber *columns = direct->jobs_shape->columns;
+	Relation	index = index_of(&direct->jobs_by_key, direct->jobs_shape->primary_key);
+	TupleTableSlot *slot = direct->job;
+	ScanKeyData keys[2];
+
+	read->job_id = NULL;
+	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
+	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
+	start_walk(direct, &direct->jobs_by_key, direct->jobs, keys, 2);
+	if (!next_of_walk(&direct->jobs_by_key, slot))
+		return;
+	read->job_id = copy_text(job_id);
+	read->status = ij_rows_job_status(text_of(slot, columns[IJ_J_STATUS]));
+	read->document.document_type = copy_text(text_of(slot, columns[IJ_J_DOCUMENT_TYPE]));
+	read->document.document_params = jsonb_copy_of(slot, columns[IJ_J_DOCUMENT_PARAMS]);
+	read->document.expires = timestamp_of(slot, columns[IJ_J_EXPIRES_AT], &read->document.expires_at);
+	ExecClearTuple(slot);
+}
+
+/* NULL if there is none that the command sees. */
+static const JobRead *
+find_job(IjDirect *direct, const text *job_id)
+{
+	JobRead    *read;
+
+	for (int i = 0; i < JOBS_READ; i++)
+	{
+		read = &direct->jobs_read[i];
+		if (read->job_id != NULL && ij_same_text(read->job_id, job_id))
+			return read;
+	}
+	read = &direct->jobs_read[direct->next_job_read++ % JOBS_READ];
+	read_job(direct, job_id, read);
+	return read->job_id ? read : NULL;
+}
+
+/* The job's document, if a device may have, or start, an execution of it now; it is shared by all that have it. */
+static bool
+get_document(IjDirect *direct, const text *job_id, bool start, IjExecutionDocument *document)
+{
+	const JobRead *job = find_job(direct, job_id);
+
+	if (job == NULL || job->status == IJ_JOB_DELETION_IN_PROGRESS)
+		return false;
+	if (start && (job->status != IJ_JOB_IN_PROGRESS ||
+				  (job->document.expires && job->document.expires_at <= direct->now)))
+		return false;
+	*document = job->document;
+	return true;
 }
 
 /* Take the first of the queue that can be had. */
 static bool
 claim(IjDirect *direct, Queue *queue, Jsonb *status_details, IjExecutionDocument *document)
 {
+	IjExecutionChange change = {0};
 	Candidate  *candidate;
 
+	change.device_id = queue->device_id;
+	change.from = IJ_STATUS_BIT(IJ_EXEC_QUEUED);
+	change.to = IJ_EXEC_IN_PROGRESS;
+	change.starts = true;
+	change.status_details = status_details;
 	while ((candidate = next_candidate(direct, queue)) != NULL)
 	{
-		if (!read_job(direct, candidate->job_id, candidate->status == IJ_EXEC_QUEUED, document))
+		bool		start = (candidate->status == IJ_EXEC_QUEUED);
+
+		if (!get_document(direct, candidate->job_id, start, document))
 			continue;
-		if (fetch_candidate(direct, candidate))
+		change.job_id = candidate->job_id;
+		if (!start)
 		{
-			if (candidate->status == IJ_EXEC_IN_PROGRESS)
+			/* resumed as it is */
+			if (table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->snapshot, direct->found))
 			{
-				/* resumed as it is */
 				read_execution(direct, direct->found, &document->execution);
 				return true;
 			}
-			if (lock_found(direct, LockTupleNoKeyExclusive, IJ_LOCK_SKIP) &&
-				is_execution(direct, candidate->job_id, queue->device_id) &&
-				status_of(direct, direct->found) == IJ_EXEC_QUEUED)
-			{
-				count_moved(direct, candidate->job_id, IJ_EXEC_QUEUED, IJ_EXEC_IN_PROGRESS, 1);
-				update_found(direct, IJ_EXEC_IN_PROGRESS, status_details);
-				read_execution(direct, direct->changed, &document->execution);
-				return true;
-			}
 		}
-		pfree(document->document_type);
-		pfree(document->document_params);
+		else if (lock_row(direct, candidate->tid, LockTupleNoKeyExclusive, IJ_LOCK_SKIP) && meets(direct, &change))
+		{
+			change_locked(direct, &change);
+			count_moved(direct, change.job_id, IJ_EXEC_QUEUED, IJ_EXEC_IN_PROGRESS, 1);
+			read_execution(direct, direct->changed, &document->execution);
+			return true;
+		}
 	}
 	return false;
 }
@@ -741,7 +924,26 @@ bool
 ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb *status_details,
 					 IjExecutionDocument *document)
 {
-	return claim(direct, open_queue(direct, device_id, IJ_OPEN_STATUSES), status_details, document);
+	Queue	   *queue = open_queue(direct, device_id, IJ_OPEN_STATUSES);
+	bool		found = claim(direct, queue, status_details, document);
+
+	close_queue(queue);
+	return found;
+}
+
+/* Claim one more of the queue for the result. */
+static bool
+claim_into(IjDirect *direct, Queue *queue, List **result)
+{
+	IjExecutionDocument *document = palloc0(sizeof(IjExecutionDocument));
+
+	if (!claim(direct, queue, NULL, document))
+	{
+		pfree(document);
+		return false;
+	}
+	*result = lappend(*result, document);
+	return true;
 }
 
 /*
@@ -760,23 +962,60 @@ ij_direct_claim(IjDirect *direct, const Datum *device_ids, int count, int rounds
 
 		for (int i = 0; i < count && list_length(result) < limit; i++)
 		{
-			IjExecutionDocument *document = palloc0(sizeof(IjExecutionDocument));
-
 			if (round == 0)
 				queues[i] = open_queue(direct, DatumGetTextPP(device_ids[i]), IJ_STATUS_BIT(IJ_EXEC_QUEUED));
-			if (claim(direct, queues[i], NULL, document))
-			{
-				result = lappend(result, document);
+			if (claim_into(direct, queues[i], &result))
 				queues[left++] = queues[i];
-			}
 			else
-			{
-				pfree(queues[i]);
-				pfree(document);
-			}
+				close_queue(queues[i]);
 		}
 		count = left;
 	}
 	pfree(queues);
+	return result;
+}
+
+static text *
+device_ahead(IjDirect *direct)
+{
+	return text_of(direct->ahead, direct->shape->columns[IJ_E_DEVICE_ID]);
+}
+
+/*
+ * One execution each of the devices that come after this one (NULL: of the first),
+ * looking at so many devices that have something QUEUED and claiming up to a limit,
+ * in one pass over the index.  *last is the last device looked at, or NULL if there
+ * was none.
+ */
+List *
+ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit, text **last)
+{
+	Relation	index = index_of(&direct->devices, direct->shape->by_device);
+	List	   *result = NIL;
+	ScanKeyData keys[2];
+	bool		more;
+
+	*last = NULL;
+	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
+	key(keys, index, 2, BTGreaterStrategyNumber, F_TEXT_GT, after ? after : empty_text());
+	start_walk(direct, &direct->devices, direct->rel, keys, 2);
+	more = next_of_walk(&direct->devices, direct->ahead);
+	while (more && devices > 0 && list_length(result) < limit)
+	{
+		text	   *device_id = copy_text(device_ahead(direct));
+		Queue	   *queue = make_queue(device_id, IJ_STATUS_BIT(IJ_EXEC_QUEUED));
+
+		do
+		{
+			offer(direct, queue, direct->ahead, NULL);
+			more = next_of_walk(&direct->devices, direct->ahead);
+		} while (more && ij_same_text(device_ahead(direct), device_id));
+		/* one that has only IN_PROGRESS executions costs no turn */
+		if (queue->count > 0)
+			devices--;
+		(void) claim_into(direct, queue, &result);
+		close_queue(queue);
+		*last = device_id;
+	}
 	return result;
 }

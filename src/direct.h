@@ -26,6 +26,7 @@ extern bool ij_direct_change(IjDirect *direct, const IjExecutionChange *change, 
 extern bool ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb *status_details,
 								 IjExecutionDocument *document);
 extern List *ij_direct_claim(IjDirect *direct, const Datum *device_ids, int count, int rounds, int limit);
+extern List *ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit, text **last);
 extern int64 ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
 										IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
 extern int64 ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from,

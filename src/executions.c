@@ -149,25 +149,21 @@ claim_for_tenant(const text *tenant_id, int max)
 	while (list_length(result) < max)
 	{
 		int			before = list_length(result);
-		int			count;
-		Datum	   *devices = ij_store_devices_with_queued(tenant_id, from, batch, &count);
 
-		if (count == 0)
+		result = list_concat(result, ij_store_claim_from(tenant_id, from, batch, max - before, &from));
+		if (from == NULL)
 		{
 			/* the end of the index: go on from its beginning, unless a whole lap gave nothing */
 			if (whole_lap && before == lap_start)
 				break;
-			from = NULL;
 			whole_lap = true;
 			lap_start = before;
-			continue;
 		}
-		result = list_concat(result, ij_store_claim(tenant_id, devices, count, 1, max - before));
-		from = DatumGetTextPP(devices[count - 1]);
-
-		/* what is there cannot be claimed: an expired job, a deleted one: pass it quickly */
-		if (list_length(result) == before)
+		else if (list_length(result) == before)
+		{
+			/* what is there cannot be claimed: an expired job, a deleted one: pass it quickly */
 			batch = Min(batch * 8, CLAIM_DEVICES);
+		}
 	}
 
 	/* whoever got nothing, for want of rights perhaps, leaves the mark alone */
@@ -197,8 +193,10 @@ ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids)
  * one that meets them and still cannot be updated is kept from us by a policy.
  */
 static IjOutcome
-change_execution(const IjExecutionChange *change, IjExecution *now)
+change_execution(IjChanges *changes, const IjExecutionChange *change, IjExecution *now)
 {
+	if (ij_store_change_of_many(changes, change, now))
+		return IJ_OUTCOME_ACCEPTED;
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
 		if (ij_store_change_execution(change, now))
@@ -230,7 +228,7 @@ is_repeat(const IjReport *report, const IjExecution *now)
 }
 
 IjOutcome
-ij_execution_report(const IjReport *report, IjExecution *now)
+ij_execution_report(IjChanges *changes, const IjReport *report, IjExecution *now)
 {
 	IjExecutionChange change = {0};
 	IjOutcome	outcome;
@@ -244,7 +242,7 @@ ij_execution_report(const IjReport *report, IjExecution *now)
 	change.expects = report->expects;
 	change.expected_number = report->expected_number;
 
-	outcome = change_execution(&change, now);
+	outcome = change_execution(changes, &change, now);
 	if (outcome == IJ_OUTCOME_STEP_NOT_ALLOWED && is_repeat(report, now))
 		return IJ_OUTCOME_ACCEPTED;
 	return outcome;
@@ -271,7 +269,7 @@ ij_execution_cancel(const text *tenant_id, const text *job_id, const text *devic
 	change.expects = expects;
 	change.expected_number = expected_number;
 
-	switch (change_execution(&change, now))
+	switch (change_execution(NULL, &change, now))
 	{
 		case IJ_OUTCOME_ACCEPTED:
 			break;

@@ -10,6 +10,8 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 
+#include "store.h"
+
 /* what became of a report or a cancellation */
 typedef enum IjOutcome
 {
@@ -41,8 +43,11 @@ extern bool ij_execution_start_next(const text *tenant_id, const text *device_id
 /* claim up to max executions for these devices, or for any (device_ids NULL); List of IjExecutionDocument * */
 extern List *ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids);
 
-/* never throws for what the report says; *now is the state after it, unless not found */
-extern IjOutcome ij_execution_report(const IjReport *report, IjExecution *now);
+/*
+ * Never throws for what the report says; *now is the state after it, unless not
+ * found.  changes: one of a batch, or NULL.
+ */
+extern IjOutcome ij_execution_report(IjChanges *changes, const IjReport *report, IjExecution *now);
 
 extern void ij_execution_cancel(const text *tenant_id, const text *job_id, const text *device_id,
 								const text *reason, bool force, bool expects, int64 expected_number,

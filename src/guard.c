@@ -303,7 +303,7 @@ require_open_job(const text *tenant_id, const text *job_id)
 
 /*
  * The counts of the row's job are not known any more: somebody else's trigger, or a
- * conflict, may still keep the row as it was.  No matter for what direct access does.
+ * conflict, may still keep the row as it was.
  */
 static void
 unsettle_counts(const GuardRow *row)

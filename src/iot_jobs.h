@@ -108,9 +108,10 @@ typedef struct IjExecutionChange
 {
 	const text *tenant_id;
 	const text *job_id;
-	const text *device_id;
+	const text *device_id;		/* NULL: whatever it is */
 	int			from;			/* set of statuses it may come from */
 	IjExecStatus to;
+	bool		starts;			/* started_at is now, whatever it was */
 	Jsonb	   *status_details; /* NULL: keep */
 	bool		expects;		/* only if execution_number is this */
 	int64		expected_number;

@@ -193,9 +193,10 @@ compare_reports(const void *a, const void *b)
 }
 
 void
-ij_report_batch_apply(IjBatchReport *reports, int count)
+ij_report_batch_apply(const text *tenant_id, IjBatchReport *reports, int count)
 {
 	IjBatchReport **sound = palloc(Max(count, 1) * sizeof(IjBatchReport *));
+	IjChanges  *changes;
 	int			n = 0;
 
 	for (int i = 0; i < count; i++)
@@ -203,12 +204,16 @@ ij_report_batch_apply(IjBatchReport *reports, int count)
 		if (reports[i].complaint == NULL)
 			sound[n++] = &reports[i];
 	}
+	if (n == 0)
+		return;
 	qsort(sound, n, sizeof(IjBatchReport *), compare_reports);
+	changes = ij_store_begin_changes(tenant_id);
 	for (int i = 0; i < n; i++)
 	{
-		sound[i]->outcome = ij_execution_report(&sound[i]->report, &sound[i]->now);
+		sound[i]->outcome = ij_execution_report(changes, &sound[i]->report, &sound[i]->now);
 		sound[i]->known = (sound[i]->outcome != IJ_OUTCOME_NOT_FOUND);
 	}
+	ij_store_end_changes(changes);
 }
 
 /* ------------------------------------------------------------------------

@@ -30,7 +30,7 @@ extern const char *ij_report_parse_status(const text *word, IjExecStatus *status
 /* 22023 if it is not an array of reports, or too long a one */
 extern IjBatchReport *ij_report_batch_read(const text *tenant_id, Jsonb *reports, int *count);
 
-extern void ij_report_batch_apply(IjBatchReport *reports, int count);
+extern void ij_report_batch_apply(const text *tenant_id, IjBatchReport *reports, int count);
 
 /* the columns of job_execution_report_outcome */
 extern void ij_report_batch_values(const IjBatchReport *report, Datum *values, bool *nulls);

@@ -4,10 +4,14 @@
  *		than direct access does.
  *
  * It is the same for an ordinary heap table with the columns and keys of the
- * migration, no rule, no child, no statement trigger and no BEFORE trigger but the
- * guard, when the current user has the privileges on the whole table and either no
- * row security applies to that user or just the migration's own policy, with the
- * tenant of the call.
+ * migration, no rule, no child, when the current user has the privileges on the
+ * whole table and either no row security applies to that user or just the
+ * migration's own policy, with the tenant of the call.
+ *
+ * To change rows, the table must be guarded, so that direct access knows what else
+ * there is to do, and have no other trigger for the event, no constraint of its
+ * owner's, no computed column and no index but plain B-trees: then a change is a new
+ * version of the row and its index entries, and nothing else.
  *
  * What is known of a table's shape is kept until the relation cache says that it
  * changed; the callback only clears a flag.  What depends on the user or a setting
@@ -33,14 +37,17 @@
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 
 #include "catalog.h"
 #include "compat.h"
+#include "iot_jobs.h"
 
 typedef struct Column
 {
@@ -128,27 +135,40 @@ index_starts_with(Relation rel, Relation index, const AttrNumber *columns, int c
 	return true;
 }
 
-/* status = ANY ('{QUEUED,IN_PROGRESS}'): what the migration's device index holds */
+/* status = ANY ('{...}'): the set of those statuses; 0 for anything else */
+static int
+statuses_of(const Node *condition, AttrNumber status)
+{
+	const ScalarArrayOpExpr *any = (const ScalarArrayOpExpr *) condition;
+	const Const *array;
+	Datum	   *words;
+	bool	   *nulls;
+	int			count;
+	int			result = 0;
+
+	if (!IsA(condition, ScalarArrayOpExpr) || any->opno != TextEqualOperator || !any->useOr ||
+		!IsA(linitial(any->args), Var) || ((const Var *) linitial(any->args))->varattno != status ||
+		!IsA(lsecond(any->args), Const))
+		return 0;
+	array = lsecond(any->args);
+	if (array->constisnull || array->consttype != TEXTARRAYOID)
+		return 0;
+	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &words, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		IjExecStatus parsed;
+
+		if (!nulls[i] && ij_exec_status_parse(VARDATA_ANY(words[i]), VARSIZE_ANY_EXHDR(words[i]), &parsed))
+			result |= IJ_STATUS_BIT(parsed);
+	}
+	return result;
+}
+
+/* what the migration's device index holds */
 static bool
 is_open_predicate(List *predicate, AttrNumber status)
 {
-	const ScalarArrayOpExpr *any;
-	const Const *array;
-	Datum	   *words;
-	int			count;
-
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), ScalarArrayOpExpr))
-		return false;
-	any = linitial(predicate);
-	if (any->opno != TextEqualOperator || !any->useOr || !IsA(linitial(any->args), Var) ||
-		((const Var *) linitial(any->args))->varattno != status || !IsA(lsecond(any->args), Const))
-		return false;
-	array = lsecond(any->args);
-	if (array->constisnull || array->consttype != TEXTARRAYOID)
-		return false;
-	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &words, NULL, &count);
-	return count == 2 && strcmp(TextDatumGetCString(words[0]), "QUEUED") == 0 &&
-		strcmp(TextDatumGetCString(words[1]), "IN_PROGRESS") == 0;
+	return list_length(predicate) == 1 && statuses_of(linitial(predicate), status) == IJ_OPEN_STATUSES;
 }
 
 /* an index that leads to all open executions of a device; the smallest one that will do */
@@ -185,8 +205,6 @@ is_plain_table(Relation rel)
 		!rel->rd_rel->relispartition && !rel->rd_rel->relhassubclass && rel->rd_rules == NULL;
 }
 
-static bool has_other_before_trigger(const TriggerDesc *desc, int16 event);
-
 /*
  * What the life of a table hangs on: its storage, and that its guard was never off.
  * The row of a trigger has a new version after each time it was disabled.
@@ -219,6 +237,177 @@ life_of(Relation rel)
 	return life;
 }
 
+/* the guard of executions */
+static bool
+is_guard(const Trigger *trigger)
+{
+	return strcmp(trigger->tgname, "iot_jobs_guard") == 0 &&
+		get_func_namespace(trigger->tgfoid) == get_rel_namespace(ij_catalog_jobs()) &&
+		strcmp(get_func_name(trigger->tgfoid), "iot_jobs_guard_execution") == 0;
+}
+
+/* the check of the foreign key (tenant_id, job_id) to jobs */
+static bool
+is_key_to_job(Relation rel, const Trigger *trigger)
+{
+	const AttrNumber *columns = executions_shape.columns;
+	ListCell   *cell;
+
+	if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK || trigger->tgconstrrelid != ij_catalog_jobs())
+		return false;
+	foreach(cell, RelationGetFKeyList(rel))
+	{
+		const ForeignKeyCacheInfo *fkey = lfirst(cell);
+
+		if (fkey->conoid == trigger->tgconstraint)
+			return fkey->nkeys == 2 &&
+				fkey->conkey[0] == columns[IJ_E_TENANT_ID] && fkey->conkey[1] == columns[IJ_E_JOB_ID] &&
+				strcmp(get_attname(fkey->confrelid, fkey->confkey[0], false), "tenant_id") == 0;
+	}
+	return false;
+}
+
+/* A BEFORE trigger of the operator may suppress the row, or change it in turn. */
+static bool
+has_other_before_trigger(const TriggerDesc *desc)
+{
+	int16		any_change = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && (trigger->tgtype & any_change) != 0 &&
+			trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger))
+			return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------------
+ * Is a change of a row no more than its new version and the index entries of that?
+ * ------------------------------------------------------------------------
+ */
+
+static bool
+is_enabled_guard(const Trigger *trigger)
+{
+	return is_guard(trigger) && trigger->tgqual == NULL && trigger->tgnattr == 0 &&
+		(trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN || trigger->tgenabled == TRIGGER_FIRES_ALWAYS);
+}
+
+/*
+ * Does this event fire the guard, whose part direct access does itself, and nothing
+ * else that has an effect?  The foreign key to the job asks nothing while the key
+ * stays; deferred, it would for a row that this transaction inserted.
+ */
+static bool
+fires_only_guard(Relation rel, int16 event)
+{
+	const TriggerDesc *desc = rel->trigdesc;
+	bool		guarded = false;
+
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if ((trigger->tgtype & event) == 0 || trigger->tgenabled == TRIGGER_DISABLED)
+			continue;
+		if (is_enabled_guard(trigger))
+			guarded = true;
+		else if (!is_key_to_job(rel, trigger) || trigger->tgdeferrable)
+			return false;
+	}
+	return guarded;
+}
+
+/* No constraint but "one of the statuses", and no column that is computed? */
+static bool
+allows_every_status(Relation rel, AttrNumber status)
+{
+	const TupleConstr *constr = RelationGetDescr(rel)->constr;
+
+	if (constr == NULL)
+		return true;
+	for (int i = 0; i < constr->num_check; i++)
+	{
+		Node	   *check = eval_const_expressions(NULL, stringToNode(constr->check[i].ccbin));
+
+		if (statuses_of(check, status) != IJ_ALL_STATUSES)
+			return false;
+	}
+	return !constr->has_generated_stored;
+}
+
+static bool
+is_changed_column(const IjShape *shape, AttrNumber column)
+{
+	static const int changed[] = {
+		IJ_E_STATUS, IJ_E_STATUS_DETAILS, IJ_E_EXECUTION_NUMBER, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT};
+
+	for (int i = 0; i < lengthof(changed); i++)
+	{
+		if (shape->columns[changed[i]] == column)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What a new version of a row needs in this index; false if only the executor knows.
+ * A key that stays is unique as it was.
+ */
+static bool
+note_index(IjShape *shape, Relation index)
+{
+	IjShapeIndex *noted = &shape->indexes[shape->nindexes];
+	List	   *predicate = RelationGetIndexPredicate(index);
+
+	if (!index->rd_index->indisready)
+		return true;
+	if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion ||
+		shape->nindexes == IJ_SHAPE_INDEXES || RelationGetIndexExpressions(index) != NIL ||
+		(predicate != NIL && !is_open_predicate(predicate, shape->columns[IJ_E_STATUS])))
+		return false;
+	noted->index = RelationGetRelid(index);
+	noted->only_open = (predicate != NIL);
+	noted->same_entry = true;
+	for (int i = 0; i < index->rd_index->indnatts; i++)
+	{
+		if (is_changed_column(shape, index->rd_index->indkey.values[i]))
+			noted->same_entry = false;
+	}
+	shape->nindexes++;
+	return noted->same_entry || !index->rd_index->indisunique;
+}
+
+static bool
+note_indexes(Relation rel, IjShape *shape)
+{
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *cell;
+	bool		result = true;
+
+	shape->nindexes = 0;
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		result = result && note_index(shape, index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
+static void
+look_at_changes(Relation rel, IjShape *shape)
+{
+	shape->plain_update = fires_only_guard(rel, TRIGGER_TYPE_UPDATE) &&
+		allows_every_status(rel, shape->columns[IJ_E_STATUS]) && note_indexes(rel, shape);
+	shape->plain_delete = fires_only_guard(rel, TRIGGER_TYPE_DELETE);
+}
+
 static const IjShape *
 shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const int *key, int key_count)
 {
@@ -242,8 +431,7 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	{
 		shape->counted.relation = RelationGetRelid(rel);
 		shape->counted.life = life_of(rel);
-		shape->altered = rel->trigdesc != NULL &&
-			has_other_before_trigger(rel->trigdesc, TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE);
+		shape->altered = has_other_before_trigger(rel->trigdesc);
 	}
 	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
 		return shape;
@@ -259,7 +447,11 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	}
 	shape->primary_key = primary_key;
 	shape->policies = ij_policies_find(rel);
-	shape->by_device = shape == &executions_shape ? find_device_index(rel, shape->columns) : InvalidOid;
+	if (shape == &executions_shape)
+	{
+		shape->by_device = find_device_index(rel, shape->columns);
+		look_at_changes(rel, shape);
+	}
 	/* unless it changed while we looked */
 	shape->valid = (changes == before);
 	return shape;
@@ -319,70 +511,21 @@ may(Relation rel, AclMode wanted)
 	return pg_class_aclmask(RelationGetRelid(rel), GetUserId(), wanted, ACLMASK_ALL) == wanted;
 }
 
-/* the guard of executions */
+/* Triggers that direct access does not fire. */
 static bool
-is_guard(const Trigger *trigger)
-{
-	return strcmp(trigger->tgname, "iot_jobs_guard") == 0 &&
-		get_func_namespace(trigger->tgfoid) == get_rel_namespace(ij_catalog_jobs()) &&
-		strcmp(get_func_name(trigger->tgfoid), "iot_jobs_guard_execution") == 0;
-}
-
-/* the check of the foreign key (tenant_id, job_id) to jobs */
-static bool
-is_key_to_job(Relation rel, const Trigger *trigger)
-{
-	const AttrNumber *columns = executions_shape.columns;
-	ListCell   *cell;
-
-	if (RI_FKey_trigger_type(trigger->tgfoid) != RI_TRIGGER_FK || trigger->tgconstrrelid != ij_catalog_jobs())
-		return false;
-	foreach(cell, RelationGetFKeyList(rel))
-	{
-		const ForeignKeyCacheInfo *fkey = lfirst(cell);
-
-		if (fkey->conoid == trigger->tgconstraint)
-			return fkey->nkeys == 2 &&
-				fkey->conkey[0] == columns[IJ_E_TENANT_ID] && fkey->conkey[1] == columns[IJ_E_JOB_ID] &&
-				strcmp(get_attname(fkey->confrelid, fkey->confkey[0], false), "tenant_id") == 0;
-	}
-	return false;
-}
-
-/* A BEFORE trigger of the operator may suppress the row, or change it in turn: then SQL it is. */
-static bool
-has_other_before_trigger(const TriggerDesc *desc, int16 event)
-{
-	for (int i = 0; i < desc->numtriggers; i++)
-	{
-		const Trigger *trigger = &desc->triggers[i];
-
-		if ((trigger->tgtype & event) != 0 && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
-			trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger))
-			return true;
-	}
-	return false;
-}
-
-/* Triggers that the way through ExecSimpleRelationUpdate() and its like would not fire as SQL does. */
-static bool
-has_other_triggers(Relation rel, IjDirectUse use)
+has_other_triggers(Relation rel, const IjShape *shape, IjDirectUse use)
 {
 	const TriggerDesc *desc = rel->trigdesc;
 
-	if (desc == NULL)
-		return false;
 	switch (use)
 	{
 		case IJ_DIRECT_READ:
 			return false;
 		case IJ_DIRECT_CLAIM:
 		case IJ_DIRECT_UPDATE:
-			return has_other_before_trigger(desc, TRIGGER_TYPE_UPDATE) ||
-				desc->trig_update_after_statement || desc->trig_update_old_table || desc->trig_update_new_table;
+			return !shape->plain_update;
 		case IJ_DIRECT_DELETE:
-			return has_other_before_trigger(desc, TRIGGER_TYPE_DELETE) ||
-				desc->trig_delete_after_statement || desc->trig_delete_old_table;
+			return !shape->plain_delete;
 		case IJ_DIRECT_INSERT:
 			break;
 	}
@@ -391,6 +534,8 @@ has_other_triggers(Relation rel, IjDirectUse use)
 	 * A fan-out fires no trigger at all: it knows what the guard would say, since the
 	 * job is its own and IN_PROGRESS, and what the foreign key to that job would say.
 	 */
+	if (desc == NULL)
+		return false;
 	if (desc->trig_insert_after_statement || desc->trig_insert_new_table)
 		return true;
 	for (int i = 0; i < desc->numtriggers; i++)
@@ -419,7 +564,7 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 	return shape->usable &&
 		(use != IJ_DIRECT_CLAIM || OidIsValid(shape->by_device)) &&
 		(use == IJ_DIRECT_READ || SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA) &&
-		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, use) &&
+		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, shape, use) &&
 		policy_allows(rel, shape, tenant_id);
 }
 

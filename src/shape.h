@@ -41,6 +41,17 @@ enum
 	IJ_J_COLUMNS
 };
 
+/* indexes that a table may have; the migration makes three */
+#define IJ_SHAPE_INDEXES	16
+
+/* an index into which new versions of rows go */
+typedef struct IjShapeIndex
+{
+	Oid			index;
+	bool		only_open;		/* only if the execution is open */
+	bool		same_entry;		/* a change leaves its columns as they are */
+} IjShapeIndex;
+
 /* what is known of one table */
 typedef struct IjShape
 {
@@ -53,6 +64,10 @@ typedef struct IjShape
 	Oid			by_device;		/* an index whose first keys are tenant and device */
 	bool		altered;		/* a BEFORE trigger other than the guard may change rows */
 	IjCountedTable counted;		/* life is 0 if no guard notes changes */
+	bool		plain_update;	/* an update is the new version and these index entries */
+	bool		plain_delete;	/* a deletion is nothing else, either */
+	int			nindexes;
+	IjShapeIndex indexes[IJ_SHAPE_INDEXES];
 } IjShape;
 
 typedef enum IjDirectUse

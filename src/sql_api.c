@@ -646,7 +646,7 @@ iot_jobs_update_job_execution(PG_FUNCTION_ARGS)
 	report.expects = !PG_ARGISNULL(5);
 	report.expected_number = report.expects ? PG_GETARG_INT64(5) : 0;
 
-	switch (ij_execution_report(&report, &now))
+	switch (ij_execution_report(NULL, &report, &now))
 	{
 		case IJ_OUTCOME_ACCEPTED:
 			break;
@@ -700,7 +700,7 @@ iot_jobs_update_job_executions(PG_FUNCTION_ARGS)
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	require(fcinfo, 1, "reports");
 	reports = ij_report_batch_read(tenant_id, PG_GETARG_JSONB_P(1), &count);
-	ij_report_batch_apply(reports, count);
+	ij_report_batch_apply(tenant_id, reports, count);
 
 	InitMaterializedSRF(fcinfo, 0);
 	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;

@@ -468,20 +468,12 @@ ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_
 		ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document);
 }
 
-List *
-ij_store_claim(const text *tenant_id, const Datum *device_ids, int count, int rounds, int limit)
+static List *
+claim_by_sql(const text *tenant_id, const Datum *device_ids, int count, int rounds, int limit)
 {
-	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_CLAIM);
-	Datum	   *devices;
+	Datum	   *devices = palloc(Max(count, 1) * sizeof(Datum));
 	List	   *result = NIL;
 
-	if (direct != NULL)
-	{
-		result = ij_direct_claim(direct, device_ids, count, rounds, limit);
-		ij_direct_close(direct);
-		return result;
-	}
-	devices = palloc(Max(count, 1) * sizeof(Datum));
 	memcpy(devices, device_ids, count * sizeof(Datum));
 	for (int round = 0; round < rounds && count > 0 && list_length(result) < limit; round++)
 	{
@@ -501,8 +493,22 @@ ij_store_claim(const text *tenant_id, const Datum *device_ids, int count, int ro
 	return result;
 }
 
-Datum *
-ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit, int *count)
+List *
+ij_store_claim(const text *tenant_id, const Datum *device_ids, int count, int rounds, int limit)
+{
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_CLAIM);
+	List	   *result;
+
+	if (direct == NULL)
+		return claim_by_sql(tenant_id, device_ids, count, rounds, limit);
+	result = ij_direct_claim(direct, device_ids, count, rounds, limit);
+	ij_direct_close(direct);
+	return result;
+}
+
+/* devices with something QUEUED, in device order after this one; an array of text Datums */
+static Datum *
+devices_with_queued(const text *tenant_id, const text *after, int limit, int *count)
 {
 	IjArgs		args = {0};
 	MemoryContext caller = CurrentMemoryContext;
@@ -521,6 +527,25 @@ ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit
 	MemoryContextSwitchTo(old);
 	ij_query_end();
 	return result;
+}
+
+List *
+ij_store_claim_from(const text *tenant_id, const text *after, int devices, int limit, text **last)
+{
+	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_CLAIM);
+	Datum	   *device_ids;
+	List	   *result;
+	int			count;
+
+	if (direct != NULL)
+	{
+		result = ij_direct_claim_from(direct, after, devices, limit, last);
+		ij_direct_close(direct);
+		return result;
+	}
+	device_ids = devices_with_queued(tenant_id, after, devices, &count);
+	*last = count > 0 ? DatumGetTextPP(device_ids[count - 1]) : NULL;
+	return count > 0 ? claim_by_sql(tenant_id, device_ids, count, 1, limit) : NIL;
 }
 
 List *
@@ -561,6 +586,34 @@ ij_store_change_execution(const IjExecutionChange *change, IjExecution *executio
 	}
 	args = change_args(change);
 	return ij_query_fetch_one(IJ_SQL_CHANGE_EXECUTION, &args, false, read_execution, execution);
+}
+
+struct IjChanges
+{
+	IjDirect   *direct;			/* NULL: each by itself */
+};
+
+IjChanges *
+ij_store_begin_changes(const text *tenant_id)
+{
+	IjChanges  *changes = palloc(sizeof(IjChanges));
+
+	changes->direct = ij_direct_open(tenant_id, IJ_DIRECT_UPDATE);
+	return changes;
+}
+
+bool
+ij_store_change_of_many(IjChanges *changes, const IjExecutionChange *change, IjExecution *execution)
+{
+	return changes != NULL && changes->direct != NULL && ij_direct_change(changes->direct, change, execution);
+}
+
+void
+ij_store_end_changes(IjChanges *changes)
+{
+	if (changes->direct != NULL)
+		ij_direct_close(changes->direct);
+	pfree(changes);
 }
 
 static IjArgs

@@ -86,11 +86,26 @@ extern bool ij_store_start_next(const text *tenant_id, const text *device_id, Js
  */
 extern List *ij_store_claim(const text *tenant_id, const Datum *device_ids, int count, int rounds, int limit);
 
-/* devices with something QUEUED, in device order after this one; an array of text Datums */
-extern Datum *ij_store_devices_with_queued(const text *tenant_id, const text *after, int limit, int *count);
+/*
+ * The same for the devices that come after this one (NULL: for the first), one each:
+ * looks at so many devices that have something QUEUED, and claims up to a limit.
+ * *last is the last device looked at, or NULL if there was none.
+ */
+extern List *ij_store_claim_from(const text *tenant_id, const text *after, int devices, int limit, text **last);
 
 extern List *ij_store_pending(const text *tenant_id, const text *device_id, int limit); /* of IjExecutionDocument * */
 extern bool ij_store_change_execution(const IjExecutionChange *change, IjExecution *execution);
+
+/*
+ * Many changes of different executions, as one command, where that is quicker.  False
+ * from one of them says nothing but that it is to be tried by itself.
+ */
+typedef struct IjChanges IjChanges;
+
+extern IjChanges *ij_store_begin_changes(const text *tenant_id);
+extern bool ij_store_change_of_many(IjChanges *changes, const IjExecutionChange *change, IjExecution *execution);
+extern void ij_store_end_changes(IjChanges *changes);
+
 extern bool ij_store_delete_execution(const text *tenant_id, const text *job_id, const text *device_id,
 									  int statuses, IjExecution *execution);
 extern List *ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, const text *status,
