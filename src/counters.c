@@ -42,8 +42,9 @@
  * jobs than it can note, or changed rows under session_replication_role = replica,
  * which silences the guard: that shows in the lock it holds on a table some job of
  * which was ever asked about.  TRUNCATE, or disabling the guard, gives the table
- * another "life" (shape.c), which is part of every key.  What was prepared before the
- * server started had no record: no entry is begun before it ended.
+ * another "life" (shape.c), which is part of every key.  Whoever wrote before a life
+ * began has no record of it, so a snapshot from before begins no entry.  What was
+ * prepared before the server started had no record: no entry is begun before it ended.
  *
  * This needs a place in memory that no writer can be without, and a callback in every
  * backend: it exists only if the library is in shared_preload_libraries, and not
@@ -138,6 +139,7 @@ typedef struct Set
 	LWLock		lock;			/* guards all below */
 	int			next;			/* record to be folded next */
 	uint64		gone;			/* the newest transaction whose record was taken away */
+	uint64		losses;			/* how many records were */
 	uint64		blind;			/* no entry begins before this transaction and older ones ended */
 	uint64		clock;			/* the priority that gave way last */
 	Entry		entries[ENTRIES];
@@ -245,6 +247,12 @@ widen(TransactionId xid, uint64 next)
 	uint64		wide = (next & ~(uint64) PG_UINT32_MAX) | xid;
 
 	return wide > next ? wide - ((uint64) PG_UINT32_MAX + 1) : wide;
+}
+
+uint64
+ij_counters_widen(TransactionId xid)
+{
+	return TransactionIdIsNormal(xid) ? widen(xid, next_xid()) : 0;
 }
 
 /* Asked for the first time by the first transaction that writes anything. */
@@ -398,6 +406,7 @@ static void
 take_away(Set *set, Record *record)
 {
 	set->gone = Max(set->gone, record->xid);
+	set->losses++;
 	record->xid = 0;
 }
 
@@ -528,6 +537,8 @@ change_of(Key key)
 	int			nest_level = GetCurrentTransactionNestLevel();
 	Change	   *change;
 
+	if (everything)
+		return NULL;
 	for (int i = nchanges - 1; i >= 0 && changes[i].nest_level == nest_level; i--)
 	{
 		if (same_key(changes[i].key, key))
@@ -564,9 +575,10 @@ static void
 blind_now(Key key)
 {
 	Set		   *set = set_of(key);
+	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
 
 	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	go_blind(set, key, U64FromFullTransactionId(GetTopFullTransactionId()));
+	go_blind(set, key, xid);
 	LWLockRelease(&set->lock);
 }
 
@@ -592,6 +604,14 @@ ij_counters_moved(const IjCountedTable *table, const text *tenant_id, const text
 		change->moved[to] += count;
 }
 
+/* What was noted of the job is about a former one of its name, which this transaction deleted. */
+static void
+begin_life(Change *change)
+{
+	change->created = true;
+	memset(change->moved, 0, sizeof(change->moved));
+}
+
 void
 ij_counters_created(const IjCountedTable *table, const text *tenant_id, const text *job_id)
 {
@@ -602,7 +622,7 @@ ij_counters_created(const IjCountedTable *table, const text *tenant_id, const te
 	watch_table(table->relation);
 	change = change_of(key_of(table, tenant_id, job_id));
 	if (change != NULL)
-		change->created = true;
+		begin_life(change);
 }
 
 void
@@ -611,8 +631,15 @@ ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const t
 	Key			key;
 	Change	   *change;
 
-	if (counters == NULL || table == NULL || tenant_id == NULL || job_id == NULL)
+	if (counters == NULL || table == NULL)
 		return;
+	if (tenant_id == NULL || job_id == NULL)
+	{
+		everything = true;
+		if (laid)
+			go_blind_everywhere(U64FromFullTransactionId(GetTopFullTransactionId()));
+		return;
+	}
 	key = key_of(table, tenant_id, job_id);
 	if (laid)
 		blind_now(key);
@@ -632,7 +659,8 @@ merge_into_parent(const Change *change)
 		if (parent->nest_level != change->nest_level - 1 || !same_key(parent->key, change->key))
 			continue;
 		parent->unknown |= change->unknown;
-		parent->created |= change->created;
+		if (change->created)
+			begin_life(parent);
 		parent->cid = Max(parent->cid, change->cid);
 		for (int s = 0; s < IJ_EXEC_STATUSES; s++)
 			parent->moved[s] += change->moved[s];
@@ -843,6 +871,7 @@ typedef struct Look
 	Key			key;
 	Entry		entry;			/* ENTRY_FREE: none */
 	uint64		gone;
+	uint64		losses;
 	uint64		blind;
 	int			nrecords;
 	int			slots[RECORDS];
@@ -861,6 +890,7 @@ look_at(Look *look, Key key)
 	look->entry.state = ENTRY_FREE;
 	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
 	look->gone = set->gone;
+	look->losses = set->losses;
 	look->blind = set->blind;
 	entry = find_entry(set, key);
 	if (entry != NULL)
@@ -879,6 +909,14 @@ look_at(Look *look, Key key)
 	LWLockRelease(&set->lock);
 }
 
+/* A record may be older than XidInMVCCSnapshot() can tell from the future. */
+static bool
+is_running(const View *view, uint64 xid)
+{
+	return xid >= view->xmax ||
+		(xid >= view->xmin && XidInMVCCSnapshot((TransactionId) xid, view->snapshot));
+}
+
 /*
  * Which records does the snapshot see?  Only a living backend that has not come back
  * from its commit yet leaves us to ask, so that the answer is still there.
@@ -890,7 +928,7 @@ judge_records(Look *look, const View *view)
 	{
 		Record	   *record = &look->records[i];
 
-		look->visible[i] = !XidInMVCCSnapshot((TransactionId) record->xid, view->snapshot) &&
+		look->visible[i] = !is_running(view, record->xid) &&
 			(record->committed || TransactionIdDidCommit((TransactionId) record->xid));
 	}
 }
@@ -953,7 +991,7 @@ try_to_begin(const Look *look, const View *view, uint64 *token)
 	bool		same;
 
 	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	same = set->gone == look->gone && set->blind == look->blind && find_entry(set, look->key) == NULL;
+	same = set->losses == look->losses && set->blind == look->blind && find_entry(set, look->key) == NULL;
 	if (same)
 	{
 		/* what the snapshot sees will be counted */
@@ -972,10 +1010,10 @@ try_to_begin(const Look *look, const View *view, uint64 *token)
 
 /* Is there, among all that happened to the job, nothing that nobody would tell us? */
 static bool
-may_begin(const Look *look, const View *view)
+may_begin(const Look *look, const View *view, const IjCountedTable *table)
 {
 	return look->entry.state == ENTRY_FREE &&
-		view->xmin > look->blind && view->xmin >= first_xid(view->next) &&
+		view->xmin > table->began && view->xmin > look->blind && view->xmin >= first_xid(view->next) &&
 		sees_all(view, look->gone, look);
 }
 
@@ -995,15 +1033,16 @@ own_change(Key key, Snapshot snapshot, Change *own, bool *any)
 		if (changes[i].unknown || changes[i].cid >= snapshot->curcid)
 			return false;
 		*any = true;
-		own->created |= changes[i].created;
+		if (changes[i].created)
+			begin_life(own);
 		for (int s = 0; s < IJ_EXEC_STATUSES; s++)
 			own->moved[s] += changes[i].moved[s];
 	}
-	return !everything;
+	return !everything && !wrote_silently();
 }
 
 static bool
-from_memory(Key key, Snapshot snapshot, int64 *counts, uint64 *token)
+from_memory(const IjCountedTable *table, Key key, Snapshot snapshot, int64 *counts, uint64 *token)
 {
 	View		view;
 	Change		own;
@@ -1032,7 +1071,7 @@ from_memory(Key key, Snapshot snapshot, int64 *counts, uint64 *token)
 				counts[s] += own.moved[s];
 			return true;
 		}
-		if (changed_by_us || token == NULL || !may_begin(&look, &view) || try_to_begin(&look, &view, token))
+		if (changed_by_us || token == NULL || !may_begin(&look, &view, table) || try_to_begin(&look, &view, token))
 			break;
 	}
 	return false;
@@ -1065,7 +1104,7 @@ ij_counters_get(const IjCountedTable *table, const text *tenant_id, const text *
 			counting->key[0] = key.a;
 			counting->key[1] = key.b;
 		}
-		known = from_memory(key, snapshot, counts->by_status, counting ? &counting->token : NULL);
+		known = from_memory(table, key, snapshot, counts->by_status, counting ? &counting->token : NULL);
 	}
 	if (known)
 	{

@@ -21,6 +21,7 @@ typedef struct IjCountedTable
 {
 	Oid			relation;
 	uint64		life;
+	uint64		began;			/* with this transaction, or an older one that ended before it */
 } IjCountedTable;
 
 /* a count that was asked for, and is being taken */
@@ -45,8 +46,11 @@ extern void ij_counters_moved(const IjCountedTable *table, const text *tenant_id
 /* this transaction created the job, without executions */
 extern void ij_counters_created(const IjCountedTable *table, const text *tenant_id, const text *job_id);
 
-/* executions of the job change, nobody knows how many */
+/* executions of the job change, nobody knows how many, or, if a name is NULL, of which job */
 extern void ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const text *job_id);
+
+/* this transaction, running or recent, as 64 bits; 0: all snapshots see it */
+extern uint64 ij_counters_widen(TransactionId xid);
 
 /* --- who asks --- */
 

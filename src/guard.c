@@ -346,6 +346,7 @@ guard_execution_insert(GuardRow *new)
 	refuse_empty_id(new, "tenant_id");
 	refuse_empty_id(new, "job_id");
 	refuse_empty_id(new, "device_id");
+	unsettle_counts(new);
 	if (!exec_status_of(new, &status) ||
 		get_text(new, "tenant_id") == NULL || get_text(new, "job_id") == NULL)
 		return;
@@ -356,7 +357,6 @@ guard_execution_insert(GuardRow *new)
 				 errhint("An execution starts as QUEUED.")));
 	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
-	unsettle_counts(new);
 }
 
 static void
@@ -371,7 +371,11 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	int64		number = get_int8(new, "execution_number");
 
 	if (!exec_status_of(old, &from) || !exec_status_of(new, &to))
+	{
+		unsettle_counts(old);
+		unsettle_counts(new);
 		return;
+	}
 	step = (from != to);
 	if (step && !ij_exec_step_allowed(from, to, IJ_BY_ANYONE))
 	{

@@ -25,6 +25,7 @@
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
@@ -44,6 +45,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
+#include "utils/syscache.h"
 
 #include "catalog.h"
 #include "compat.h"
@@ -210,7 +212,7 @@ is_plain_table(Relation rel)
  * The row of a trigger has a new version after each time it was disabled.
  */
 static uint64
-life_of(Relation rel)
+life_of(Relation rel, TransactionId *guarded)
 {
 	Relation	triggers = table_open(TriggerRelationId, AccessShareLock);
 	ScanKeyData keys[2];
@@ -218,6 +220,7 @@ life_of(Relation rel)
 	HeapTuple	tuple;
 	uint64		life = 0;
 
+	*guarded = InvalidTransactionId;
 	ScanKeyInit(&keys[0], Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(RelationGetRelid(rel)));
 	ScanKeyInit(&keys[1], Anum_pg_trigger_tgname, BTEqualStrategyNumber, F_NAMEEQ,
@@ -231,10 +234,41 @@ life_of(Relation rel)
 		if (guard->tgenabled == TRIGGER_FIRES_ON_ORIGIN || guard->tgenabled == TRIGGER_FIRES_ALWAYS)
 			life = hash_combine64(((uint64) rel->rd_rel->relfilenode << 32) | guard->oid,
 								  HeapTupleHeaderGetRawXmin(tuple->t_data));
+		if (!HeapTupleHeaderXminFrozen(tuple->t_data))
+			*guarded = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	}
 	systable_endscan(scan);
 	table_close(triggers, AccessShareLock);
 	return life;
+}
+
+/*
+ * The transaction that gave the table its storage, or a later one that changed its
+ * row in pg_class.
+ */
+static TransactionId
+stored_since(Relation rel)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(RelationGetRelid(rel)));
+	TransactionId xid = InvalidTransactionId;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		if (!HeapTupleHeaderXminFrozen(tuple->t_data))
+			xid = HeapTupleHeaderGetRawXmin(tuple->t_data);
+		ReleaseSysCache(tuple);
+	}
+	return xid;
+}
+
+static void
+look_at_life(Relation rel, IjShape *shape)
+{
+	IjCountedTable *counted = &shape->counted;
+
+	counted->relation = RelationGetRelid(rel);
+	counted->life = life_of(rel, &shape->guarded);
+	counted->began = Max(ij_counters_widen(shape->guarded), ij_counters_widen(stored_since(rel)));
 }
 
 /* the guard of executions */
@@ -429,8 +463,7 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	shape->usable = false;
 	if (shape == &executions_shape)
 	{
-		shape->counted.relation = RelationGetRelid(rel);
-		shape->counted.life = life_of(rel);
+		look_at_life(rel, shape);
 		shape->altered = has_other_before_trigger(rel->trigdesc);
 	}
 	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
@@ -473,11 +506,15 @@ ij_shape_of_jobs(Relation rel)
 	return shape_of(rel, &jobs_shape, job_columns, IJ_J_COLUMNS, key, lengthof(key));
 }
 
-/* TRUNCATE may empty storage that this transaction made in its place, which nothing shows. */
+/*
+ * TRUNCATE may empty storage that this transaction made in its place, and what it did
+ * to the guard it may do once more: nothing shows that.
+ */
 const IjCountedTable *
 ij_shape_counted(Relation rel, const IjShape *shape)
 {
-	return shape->counted.life != 0 && !ij_has_new_storage(rel) ? &shape->counted : NULL;
+	return shape->counted.life != 0 && !ij_has_new_storage(rel) &&
+		!TransactionIdIsCurrentTransactionId(shape->guarded) ? &shape->counted : NULL;
 }
 
 /* ------------------------------------------------------------------------

@@ -13,13 +13,14 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -132,12 +133,30 @@ take_counts(const text *tenant_id, const Uncounted *uncounted)
 	ij_query_end();
 }
 
+/*
+ * Whoever disables the guard is seen by snapshots a moment before his invalidations
+ * are sent, but holds, until they are, a lock that keeps writers out.  So where a
+ * writer could come in, every life of the table that the snapshot sees the end of has
+ * ended for us, too.
+ */
+static bool
+is_settled(Relation rel)
+{
+	if (RecoveryInProgress() || !ConditionalLockRelation(rel, RowExclusiveLock))
+		return false;
+	UnlockRelation(rel, RowExclusiveLock);
+	return true;
+}
+
 /* As what the executions may be asked of the counters; NULL: SQL may see less than all of them. */
 static const IjCountedTable *
 askable(Relation rel, const text *tenant_id)
 {
-	const IjShape *shape = ij_shape_of_executions(rel);
+	const IjShape *shape;
 
+	if (!is_settled(rel))
+		return NULL;
+	shape = ij_shape_of_executions(rel);
 	if (shape->altered || !ij_shape_same_as_sql(rel, shape, IJ_DIRECT_READ, tenant_id))
 		return NULL;
 	return ij_shape_counted(rel, shape);
@@ -167,12 +186,9 @@ ask_or_count(const IjCountedTable *table, const text *tenant_id,
 static void
 count_executions(const text *tenant_id, text *const *job_ids, IjCounts **counts, int count)
 {
-	Relation	rel;
+	Relation	rel = table_open(ij_catalog_executions(), AccessShareLock);
 	Uncounted	uncounted = {0};
 
-	/* a life of the table that ended is noticed before an entry of it is looked at */
-	AcceptInvalidationMessages();
-	rel = table_open(ij_catalog_executions(), AccessShareLock);
 	uncounted.job_ids = palloc(count * sizeof(Datum));
 	uncounted.counts = palloc(count * sizeof(IjCounts *));
 	uncounted.countings = palloc(count * sizeof(IjCounting));

@@ -126,6 +126,39 @@ DELETE FROM job_executions WHERE tenant_id = 'cnt' AND job_id = 'j' AND device_i
 RESET session_replication_role;
 SELECT ijtest.counts('j');
 SELECT ijtest.counts('j');
+BEGIN;
+SET LOCAL session_replication_role = replica;
+DELETE FROM job_executions WHERE tenant_id = 'cnt' AND job_id = 'j' AND status = 'QUEUED';
+SELECT ijtest.counts('j');
+ROLLBACK;
+SELECT ijtest.counts('j');
+UPDATE job_executions SET status_details = '{}', status = 'IN_PROGRESS' WHERE tenant_id = 'cnt' AND job_id = 'j' AND device_id = 'd5';
+BEGIN;
+SET LOCAL session_replication_role = replica;
+DELETE FROM job_executions WHERE tenant_id = 'cnt' AND job_id = 'j' AND status = 'QUEUED';
+SELECT ijtest.counts('j');
+ROLLBACK;
+SELECT ijtest.counts('j');
+BEGIN;
+ALTER TABLE job_executions DISABLE TRIGGER iot_jobs_guard;
+ALTER TABLE job_executions ENABLE TRIGGER iot_jobs_guard;
+SELECT ijtest.counts('j');
+ALTER TABLE job_executions DISABLE TRIGGER iot_jobs_guard;
+DELETE FROM job_executions WHERE tenant_id = 'cnt' AND job_id = 'j' AND device_id = 'd6';
+ALTER TABLE job_executions ENABLE TRIGGER iot_jobs_guard;
+SELECT ijtest.counts('j');
+COMMIT;
+SELECT ijtest.counts('j');
+
+-- the guard cannot tell what becomes of such a row
+SELECT ijtest.counts('j');
+CREATE FUNCTION ijtest.fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.job_id := ''j''; RETURN NEW; END';
+CREATE TRIGGER z_fill BEFORE INSERT ON job_executions FOR EACH ROW EXECUTE FUNCTION ijtest.fill();
+INSERT INTO job_executions (tenant_id, device_id) VALUES ('cnt', 'd6');
+SELECT ijtest.counts('j');
+DROP TRIGGER z_fill ON job_executions;
+SELECT ijtest.counts('j');
+DROP FUNCTION ijtest.fill;
 
 -- prepared
 BEGIN;
@@ -172,6 +205,17 @@ SELECT total_executions FROM create_job('cnt', 't', target_group_id => 'g', job_
 SELECT ijtest.counts('j');
 COMMIT;
 SELECT ijtest.counts('j');
+SELECT ijtest.counts('j');
+
+BEGIN;
+SELECT status FROM delete_job('cnt', 'j', force => true);
+SELECT deleted > 0 AS swept FROM run_job_sweep();
+SAVEPOINT a;
+SELECT total_executions FROM create_job('cnt', 't', target_device_id => 'd1', job_id => 'j');
+SELECT ijtest.counts('j');
+RELEASE a;
+SELECT ijtest.counts('j');
+COMMIT;
 SELECT ijtest.counts('j');
 
 -- a job that its transaction takes back
