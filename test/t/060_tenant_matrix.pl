@@ -61,6 +61,7 @@ my %calls = (
 	claim_job_executions => [ q{claim_job_executions('@T', 100)}, q{claim_job_executions('@T', 9, array['@D', 'd1', 'd2', 'd3'])} ],
 	update_job_executions => [q{update_job_executions('@T', '[{"job_id": "@J", "device_id": "@D", "status": "FAILED"}, {"job_id": "shared", "device_id": "d2", "status": "IN_PROGRESS", "expected_execution_number": 77}]')}],
 	run_job_sweep => [ q{run_job_sweep()}, q{run_job_sweep(1)} ],
+	verify_jobs => [ q{verify_jobs()}, q{verify_jobs('@T')} ],
 	wake_job_worker => [q{wake_job_worker()}],
 	iot_jobs_worker_state => [q{iot_jobs_worker_state()}],
 	iot_jobs_counter_state => [q{iot_jobs_counter_state()}],
@@ -269,7 +270,7 @@ sub prepare_way
 	  if $way eq 'by_sql';
 	$node->safe_psql($database, q{SELECT use_hardened_tenants(true); INSERT INTO iot_jobs_tenant_roles VALUES ('m_mapped', 'own'), ('somebody', 'other')})
 	  if $way eq 'hardened';
-	my @list = map { my $name = $_; map { [ $name, "SELECT * FROM $_" ] } map { combinations($_) } @{ $calls{$name} } } sort keys %calls;
+	my @list = map { my $name = $_; map { [ $name, $name =~ /^iot_jobs_(?:guard|cascade)/ ? "SELECT $_" : "SELECT * FROM $_" ] } map { combinations($_) } @{ $calls{$name} } } sort keys %calls;
 	push @list, map { [ 'EXPLAIN', "EXPLAIN (VERBOSE, COSTS OFF) SELECT * FROM $_" ] } map { (combinations($calls{$_}[0]))[0] } sort keys %calls;
 	push @list, map { [ 'by hand', $_ ] } map { combinations($_) } @statements;
 	push @list, map { [ 'relation', $_ ] } relation_statements($database);
