@@ -27,6 +27,7 @@ OBJS = \
 	src/jobs.o \
 	src/jsonb_text.o \
 	src/launcher.o \
+	src/marks.o \
 	src/module.o \
 	src/page_token.o \
 	src/policy.o \

@@ -427,6 +427,164 @@ $hardened$;
 COMMENT ON FUNCTION use_hardened_tenants IS 'whether a login gets only the tenants that table iot_jobs_tenant_roles gives it, whatever it sets';
 
 -- ----------------------------------------------------------------
+-- Index profiles
+-- ----------------------------------------------------------------
+
+-- The definitions of the indexes on job_executions beside the primary key; what is
+-- said of them elsewhere is read from here.
+CREATE FUNCTION iot_jobs_indexes(
+    OUT profile text,
+    OUT index_name text,
+    OUT definition text,
+    OUT state text)
+RETURNS SETOF record
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 3 SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT w.profile, w.index_name, w.definition,
+           CASE
+             WHEN c.oid IS NULL THEN 'missing'
+             WHEN i.indexrelid IS NULL
+               OR replace(pg_get_indexdef(c.oid), ' ON ONLY ', ' ON ') <>
+                  format('CREATE INDEX %I ON %I.job_executions %s', w.index_name, n.nspname, w.definition) THEN 'other'
+             WHEN i.indisvalid AND i.indisready AND i.indislive THEN 'valid'
+             ELSE 'invalid'
+           END
+      FROM (VALUES
+            ('contract', 'idx_job_executions_device_queued', 'USING btree (tenant_id, device_id, status) WHERE (status = ANY (ARRAY[''QUEUED''::text, ''IN_PROGRESS''::text]))'),
+            ('contract', 'idx_job_executions_job_id', 'USING btree (tenant_id, job_id)'),
+            ('lean', 'idx_job_executions_device_order', 'USING btree (tenant_id, device_id, queued_at)')
+           ) AS w(profile, index_name, definition)
+      JOIN pg_extension x ON x.extname = 'iot_jobs'
+      JOIN pg_namespace n ON n.oid = x.extnamespace
+      LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.index_name
+      LEFT JOIN pg_index i ON i.indexrelid = c.oid
+     ORDER BY w.index_name COLLATE "C";
+END;
+COMMENT ON FUNCTION iot_jobs_indexes IS 'the data behind job_index_profile and job_index_statements';
+
+CREATE FUNCTION job_index_profile()
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT CASE
+             WHEN bool_and(CASE i.profile WHEN 'contract' THEN i.state = 'valid' ELSE i.state IN ('missing', 'other') END) THEN 'contract'
+             WHEN bool_and(CASE i.profile WHEN 'lean' THEN i.state = 'valid' ELSE i.state IN ('missing', 'other') END) THEN 'lean'
+             ELSE 'mixed'
+           END
+      FROM iot_jobs_indexes() i;
+END;
+COMMENT ON FUNCTION job_index_profile IS 'which indexes job_executions has: contract, lean, or mixed';
+
+CREATE FUNCTION job_index_statements(profile text, online boolean DEFAULT true)
+RETURNS SETOF text
+LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 4 SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    -- room for a second version of each row of a page, so that a mass update is HOT
+    room        constant text := 'fillfactor=50';
+    here        text;
+    executions  pg_class;
+    build       text := CASE WHEN online THEN 'CREATE INDEX CONCURRENTLY' ELSE 'CREATE INDEX' END;
+    remove      text := CASE WHEN online THEN 'DROP INDEX CONCURRENTLY' ELSE 'DROP INDEX' END;
+    idx         record;
+    steps       text[] := '{}';
+    drops       text[] := '{}';
+BEGIN
+    IF profile IS NULL OR online IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'null_value_not_allowed',
+            MESSAGE = format('argument "%s" must not be null', CASE WHEN profile IS NULL THEN 'profile' ELSE 'online' END);
+    END IF;
+    IF profile <> ALL ('{contract,lean}') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = format('unknown index profile "%s"', profile),
+            HINT = 'The profiles are contract and lean.';
+    END IF;
+    SELECT quote_ident(n.nspname) INTO here
+      FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
+     WHERE x.extname = 'iot_jobs';
+    SELECT * INTO executions FROM pg_class
+     WHERE oid = to_regclass(here || '.job_executions');
+    IF executions.relkind IS DISTINCT FROM 'r' THEN
+        RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+            MESSAGE = format('"%s.job_executions" is not an ordinary table', here),
+            DETAIL = 'Index profiles are for a table that is neither partitioned nor missing.';
+    END IF;
+
+    FOR idx IN EXECUTE format('SELECT * FROM %s.iot_jobs_indexes()', here) LOOP
+        IF idx.profile <> job_index_statements.profile THEN
+            CONTINUE WHEN idx.state = ANY ('{missing,other}');
+            drops := drops || format('%s %s.%I', remove, here, idx.index_name);
+        ELSIF idx.state = 'other' THEN
+            RAISE EXCEPTION USING ERRCODE = 'duplicate_table',
+                MESSAGE = format('relation "%s" exists and is not the index of profile "%s"', idx.index_name, profile),
+                DETAIL = format('That is on %s.job_executions %s.', here, idx.definition),
+                HINT = 'Drop or rename the relation.';
+        ELSIF idx.state <> 'valid' THEN
+            -- what a build left behind that did not come to its end
+            IF idx.state = 'invalid' THEN
+                steps := steps || format('%s %s.%I', remove, here, idx.index_name);
+            END IF;
+            steps := steps || format('%s %I ON %s.job_executions %s', build, idx.index_name, here, idx.definition);
+        END IF;
+    END LOOP;
+
+    -- a fillfactor that somebody else has chosen is left alone
+    IF profile = 'lean' AND NOT EXISTS (
+        SELECT FROM unnest(executions.reloptions) o WHERE o LIKE 'fillfactor=%')
+    THEN
+        steps := steps || format('ALTER TABLE %s.job_executions SET (%s)', here, room);
+    ELSIF profile = 'contract' AND room = ANY (executions.reloptions) THEN
+        steps := steps || format('ALTER TABLE %s.job_executions RESET (fillfactor)', here);
+    END IF;
+
+    RETURN QUERY SELECT unnest(steps || drops);
+    IF online THEN
+        RETURN NEXT format('SELECT %s.use_job_indexes(%L)', here, profile);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION job_index_statements IS 'what there is to do to change to that profile, for \gexec: each statement in a transaction of its own';
+
+CREATE FUNCTION use_job_indexes(profile text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+    here        text;
+    todo        text;
+    step        text;
+BEGIN
+    SELECT quote_ident(n.nspname) INTO here
+      FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace
+     WHERE x.extname = 'iot_jobs';
+    todo := format('SELECT s FROM %s.job_index_statements($1, false) s', here);
+    IF current_setting('transaction_read_only')::boolean THEN
+        RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
+            MESSAGE = 'cannot execute use_job_indexes() in a read-only transaction';
+    END IF;
+    IF NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass(here || '.job_executions')), 'USAGE') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'must be owner of table job_executions';
+    END IF;
+
+    -- One at a time, and nobody changes the indexes while we look; others work on.
+    IF to_regclass(here || '.job_executions') IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE %s.job_executions IN SHARE UPDATE EXCLUSIVE MODE', here);
+    END IF;
+    EXECUTE todo INTO step USING profile;
+    IF step IS NULL THEN
+        RETURN;
+    END IF;
+
+    -- The strongest lock that any step takes comes before all of them: after a build it
+    -- would wait for a session that read the table and waits for the build to write.
+    EXECUTE format('LOCK TABLE %s.job_executions IN ACCESS EXCLUSIVE MODE', here);
+    FOR step IN EXECUTE todo USING profile LOOP
+        EXECUTE step;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION use_job_indexes IS 'give job_executions the indexes of profile contract (migration 077) or lean; builds what is missing';
+
+-- ----------------------------------------------------------------
 -- pg_cron
 -- ----------------------------------------------------------------
 
@@ -492,7 +650,7 @@ REVOKE EXECUTE ON FUNCTION
     cancel_job_execution, delete_job_execution,
     start_next_pending_job_execution, update_job_execution,
     claim_job_executions, update_job_executions,
-    run_job_sweep, wake_job_worker, use_fleet, use_hardened_tenants,
+    run_job_sweep, wake_job_worker, use_fleet, use_hardened_tenants, use_job_indexes,
     schedule_job, unschedule_job, schedule_job_retention, unschedule_job_retention,
     schedule_job_sweep, unschedule_job_sweep,
     iot_jobs_guard_job, iot_jobs_guard_execution, iot_jobs_cascade_cancel
@@ -517,6 +675,7 @@ DECLARE
     rel         text;
     want        record;
     difference  text;
+    lean        boolean;
 BEGIN
     IF getdatabaseencoding() <> 'UTF8' THEN
         RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
@@ -770,13 +929,14 @@ BEGIN
         EXECUTE format('ALTER TABLE %s.%I ADD CONSTRAINT %I %s', here, want.tab, want.con, want.def);
     END LOOP;
 
-    -- Indexes, by their own statements.
+    -- Indexes, by their own statements.  A table that is in the lean profile stays in it.
+    lean := EXISTS (SELECT FROM @extschema@.iot_jobs_indexes() i WHERE i.profile = 'lean' AND i.state = 'valid');
     FOR want IN SELECT * FROM (VALUES
         ('idx_jobs_tenant_status', 'jobs', 'USING btree (tenant_id, status)'),
-        ('idx_jobs_expires_at', 'jobs', 'USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ''IN_PROGRESS''::text))'),
-        ('idx_job_executions_device_queued', 'job_executions', 'USING btree (tenant_id, device_id, status) WHERE (status = ANY (ARRAY[''QUEUED''::text, ''IN_PROGRESS''::text]))'),
-        ('idx_job_executions_job_id', 'job_executions', 'USING btree (tenant_id, job_id)')
+        ('idx_jobs_expires_at', 'jobs', 'USING btree (expires_at) WHERE ((expires_at IS NOT NULL) AND (status = ''IN_PROGRESS''::text))')
         ) AS v(idx, tab, def)
+        UNION ALL
+        SELECT i.index_name, 'job_executions', i.definition FROM @extschema@.iot_jobs_indexes() i WHERE i.profile = 'contract'
     LOOP
         SELECT format('Index "%s" is "%s".', c.relname, COALESCE(pg_get_indexdef(c.oid), 'no index'))
           INTO difference
@@ -791,7 +951,7 @@ BEGIN
                 DETAIL = difference,
                 HINT = format('The migration has it %s; drop or rename it.', want.def);
         END IF;
-        IF want.idx <> ALL (had) THEN
+        IF want.idx <> ALL (had) AND NOT (lean AND want.tab = 'job_executions') THEN
             EXECUTE format('CREATE INDEX %I ON %s.%I %s', want.idx, here, want.tab, want.def);
         END IF;
     END LOOP;

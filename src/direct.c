@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "counters.h"
 #include "errors.h"
+#include "marks.h"
 #include "rows.h"
 #include "tell.h"
 
@@ -91,6 +92,8 @@ struct IjDirect
 	int			next_job_read;
 	TupleTableSlot *ahead;
 	Walk		devices;
+	bool		marked;			/* marks may be used and set */
+	IjMarkView	marks;
 };
 
 static IjDirect *
@@ -136,6 +139,8 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	const IjShape *shape = ij_shape_of_executions(rel);
 	Relation	jobs = NULL;
 	const IjShape *jobs_shape = NULL;
+	IjMarkView	marks;
+	bool		marked;
 	bool		same = ij_shape_same_as_sql(rel, shape, use, tenant_id);
 	IjDirect   *direct;
 
@@ -159,12 +164,19 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 		CheckCmdReplicaIdentity(rel, commands[use].type);
 	}
 
+	/* before the snapshot; not with one of long ago, nor while others do not know what we added */
+	marked = use == IJ_DIRECT_CLAIM && shape->device_order && !IsolationUsesXactSnapshot() &&
+		!ij_tell_has_added() && ij_marks_open(&marks, tenant_id);
+
 	/* one command, that sees what was committed until now, and what we did before */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	direct = make_direct(rel, shape, tenant_id, use);
 	direct->jobs = jobs;
 	direct->jobs_shape = jobs_shape;
+	direct->marked = marked;
+	if (marked)
+		direct->marks = marks;
 	if (jobs != NULL)
 	{
 		direct->job = table_slot_create(jobs, NULL);
@@ -295,10 +307,16 @@ read_execution(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execut
 }
 
 static void
-key(ScanKey scan_key, Relation index, int number, StrategyNumber strategy, RegProcedure procedure, const text *value)
+key_of(ScanKey scan_key, Relation index, int number, StrategyNumber strategy, RegProcedure procedure, Datum value)
 {
 	ScanKeyEntryInitialize(&scan_key[number - 1], 0, number, strategy, InvalidOid,
-						   index->rd_indcollation[number - 1], procedure, PointerGetDatum(value));
+						   index->rd_indcollation[number - 1], procedure, value);
+}
+
+static void
+key(ScanKey scan_key, Relation index, int number, StrategyNumber strategy, RegProcedure procedure, const text *value)
+{
+	key_of(scan_key, index, number, strategy, procedure, PointerGetDatum(value));
 }
 
 /* Go to a place of an index; it has this many keys each time. */
@@ -767,18 +785,79 @@ offer(IjDirect *direct, Queue *queue, TupleTableSlot *slot, const Candidate *aft
 	queue->count++;
 }
 
+/* Nothing older than this is wanted of an index in order of age. */
+static TimestampTz
+oldest_wanted(const IjDirect *direct, const Queue *queue, const Candidate *after)
+{
+	if (after != NULL && after->status == IJ_EXEC_QUEUED)
+		return after->queued_at;
+	return direct->marked ? ij_marks_device(&direct->marks, queue->device_id) : DT_NOBEGIN;
+}
+
+/*
+ * Is there nothing better to come for a full queue than this row?  In order of age,
+ * when only QUEUED ones are wanted; those of one age are still to be ordered by job.
+ */
+static bool
+is_complete(const IjDirect *direct, const Queue *queue, TupleTableSlot *slot)
+{
+	TimestampTz queued_at;
+
+	if (!direct->shape->device_order || queue->count < CANDIDATES || queue->statuses != IJ_STATUS_BIT(IJ_EXEC_QUEUED))
+		return false;
+	timestamp_of(slot, direct->shape->columns[IJ_E_QUEUED_AT], &queued_at);
+	return queued_at > queue->candidates[CANDIDATES - 1].queued_at;
+}
+
+/* Has this row ended, and nobody may take that back? */
+static bool
+is_over(const IjDirect *direct, TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return !ij_exec_is_open(status_of(direct, slot)) &&
+		(!TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
+		 !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(
+			slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull))));
+}
+
+/* so many finished executions before the first open one are worth a mark */
+#define WORTH_A_MARK	4
+
 /* Read the first candidates after this one; NULL: the very first. */
 static void
 fill_queue(IjDirect *direct, Queue *queue, const Candidate *after)
 {
 	Relation	index = index_of(&direct->by_device, direct->shape->by_device);
-	ScanKeyData keys[2];
+	int			nkeys = direct->shape->device_order ? 3 : 2;
+	TimestampTz from = oldest_wanted(direct, queue, after);
+	TimestampTz before = from;	/* all that are older are over */
+	bool		passing = direct->marked && after == NULL;
+	int			passed = 0;
+	ScanKeyData keys[3];
 
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, queue->device_id);
-	start_walk(direct, &direct->by_device, direct->rel, keys, 2);
+	if (nkeys == 3)
+		key_of(keys, index, 3, BTGreaterEqualStrategyNumber, F_TIMESTAMPTZ_GE, TimestampTzGetDatum(from));
+	start_walk(direct, &direct->by_device, direct->rel, keys, nkeys);
 	while (next_of_walk(&direct->by_device, direct->found))
+	{
+		if (passing)
+		{
+			timestamp_of(direct->found, direct->shape->columns[IJ_E_QUEUED_AT], &before);
+			passing = is_over(direct, direct->found);
+			passed += passing;
+		}
+		if (is_complete(direct, queue, direct->found))
+		{
+			queue->more = true;
+			break;
+		}
 		offer(direct, queue, direct->found, after);
+	}
+	if (passed >= WORTH_A_MARK && Min(before, direct->marks.upto) > from)
+		ij_marks_set_device(&direct->marks, queue->device_id, before);
 }
 
 static Candidate *
@@ -993,9 +1072,12 @@ ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit
 	Relation	index = index_of(&direct->devices, direct->shape->by_device);
 	List	   *result = NIL;
 	ScanKeyData keys[2];
+	bool		any_queued = false;
 	bool		more;
 
 	*last = NULL;
+	if (direct->marked && ij_marks_tenant_done(&direct->marks))
+		return NIL;
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTGreaterStrategyNumber, F_TEXT_GT, after ? after : empty_text());
 	start_walk(direct, &direct->devices, direct->rel, keys, 2);
@@ -1012,10 +1094,16 @@ ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit
 		} while (more && ij_same_text(device_ahead(direct), device_id));
 		/* one that has only IN_PROGRESS executions costs no turn */
 		if (queue->count > 0)
+		{
 			devices--;
+			any_queued = true;
+		}
 		(void) claim_into(direct, queue, &result);
 		close_queue(queue);
 		*last = device_id;
 	}
+	/* unless we took something ourselves before, and may give it back */
+	if (direct->marked && after == NULL && !any_queued && !TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ij_marks_set_tenant_done(&direct->marks);
 	return result;
 }

@@ -39,6 +39,7 @@
 #include "counters.h"
 #include "shape.h"
 #include "state.h"
+#include "tell.h"
 
 struct IjInsertion
 {
@@ -229,6 +230,7 @@ ij_direct_insert_begin(const text *tenant_id, const text *job_id)
 	insertion->job_id = job_id;
 	insertion->counted = ij_shape_counted(rel, shape);
 	ij_counters_created(insertion->counted, tenant_id, job_id);
+	ij_tell_added(tenant_id, DatumGetTimestampTz(insertion->row->tts_values[shape->columns[IJ_E_QUEUED_AT] - 1]));
 	return insertion;
 }
 

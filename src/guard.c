@@ -357,6 +357,7 @@ guard_execution_insert(GuardRow *new)
 				 errhint("An execution starts as QUEUED.")));
 	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
+	ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
 }
 
 static void
@@ -397,6 +398,12 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	}
 	else if (step || ij_shape_of_executions(new->rel)->altered)
 		unsettle_counts(new);
+
+	/* one that goes to another device, or back in time, may be where nobody looks any more */
+	if (ij_exec_is_open(to) &&
+		(column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id") ||
+		 get_timestamp(new, "queued_at") < get_timestamp(old, "queued_at")))
+		ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
 
 	if (!step && !column_changed(old, new, "status_details"))
 	{

@@ -14,8 +14,8 @@
  * version of the row and its index entries, and nothing else.
  *
  * What is known of a table's shape is kept until the relation cache says that it
- * changed; the callback only clears a flag.  What depends on the user or a setting
- * is asked each time.
+ * changed; the callback only clears a flag.  What depends on the user, a setting or
+ * the snapshot is asked each time.
  */
 #include "postgres.h"
 
@@ -23,8 +23,10 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
-#include "access/tableam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am_d.h"
@@ -45,7 +47,9 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "catalog.h"
 #include "compat.h"
@@ -124,7 +128,7 @@ static bool
 index_starts_with(Relation rel, Relation index, const AttrNumber *columns, int count)
 {
 	if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indisvalid || !index->rd_index->indisready ||
-		!index->rd_index->indislive || index->rd_index->indcheckxmin || index->rd_index->indnkeyatts < count)
+		!index->rd_index->indislive || index->rd_index->indnkeyatts < count)
 		return false;
 	for (int i = 0; i < count; i++)
 	{
@@ -173,31 +177,66 @@ is_open_predicate(List *predicate, AttrNumber status)
 	return list_length(predicate) == 1 && statuses_of(linitial(predicate), status) == IJ_OPEN_STATUSES;
 }
 
-/* an index that leads to all open executions of a device; the smallest one that will do */
-static Oid
-find_device_index(Relation rel, const AttrNumber *columns)
+/* An index that was built while the table was in use may lack what older snapshots see. */
+static void
+note_youth(IjShape *shape, Relation index)
 {
-	AttrNumber	keys[] = {columns[IJ_E_TENANT_ID], columns[IJ_E_DEVICE_ID]};
-	Oid			result = InvalidOid;
+	TransactionId built = HeapTupleHeaderGetXmin(index->rd_indextuple->t_data);
+
+	if (index->rd_index->indcheckxmin &&
+		(!TransactionIdIsValid(shape->young) || TransactionIdFollows(built, shape->young)))
+		shape->young = built;
+}
+
+/* is the third key queued_at, ascending? */
+static bool
+goes_by_age(Relation index, const AttrNumber *columns)
+{
+	return index->rd_index->indnkeyatts >= 3 && index->rd_index->indkey.values[2] == columns[IJ_E_QUEUED_AT] &&
+		index->rd_opfamily[2] == lookup_type_cache(TIMESTAMPTZOID, TYPECACHE_BTREE_OPFAMILY)->btree_opf && (index->rd_indoption[2] & INDOPTION_DESC) == 0;
+}
+
+/*
+ * An index that leads to all open executions of a device: best one that holds no
+ * others, then one that has them in order of age.
+ */
+static void
+find_device_index(Relation rel, IjShape *shape)
+{
+	AttrNumber	keys[] = {shape->columns[IJ_E_TENANT_ID], shape->columns[IJ_E_DEVICE_ID]};
 	List	   *indexes = RelationGetIndexList(rel);
+	int			best = 0;
 	ListCell   *cell;
 
 	foreach(cell, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
 		List	   *predicate = RelationGetIndexPredicate(index);
+		int			merit = 0;
 
 		if (index_starts_with(rel, index, keys, lengthof(keys)))
 		{
-			if (predicate != NIL && is_open_predicate(predicate, columns[IJ_E_STATUS]))
-				result = RelationGetRelid(index);
-			else if (predicate == NIL && !OidIsValid(result))
-				result = RelationGetRelid(index);
+			if (predicate == NIL)
+				merit = goes_by_age(index, shape->columns) ? 2 : 1;
+			else if (is_open_predicate(predicate, shape->columns[IJ_E_STATUS]))
+				merit = 3;
+		}
+		if (merit > best)
+		{
+			best = merit;
+			shape->by_device = RelationGetRelid(index);
+			shape->device_order = (merit == 2);
 		}
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
-	return result;
+	if (OidIsValid(shape->by_device))
+	{
+		Relation	index = index_open(shape->by_device, AccessShareLock);
+
+		note_youth(shape, index);
+		index_close(index, AccessShareLock);
+	}
 }
 
 static bool
@@ -466,6 +505,9 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 		look_at_life(rel, shape);
 		shape->altered = has_other_before_trigger(rel->trigdesc);
 	}
+	shape->by_device = InvalidOid;
+	shape->device_order = false;
+	shape->young = InvalidTransactionId;
 	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
 		return shape;
 	for (int i = 0; i < key_count; i++)
@@ -476,13 +518,14 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 		Relation	index = index_open(primary_key, AccessShareLock);
 
 		shape->usable = index_starts_with(rel, index, key_columns, key_count);
+		note_youth(shape, index);
 		index_close(index, AccessShareLock);
 	}
 	shape->primary_key = primary_key;
 	shape->policies = ij_policies_find(rel);
 	if (shape == &executions_shape)
 	{
-		shape->by_device = find_device_index(rel, shape->columns);
+		find_device_index(rel, shape);
 		look_at_changes(rel, shape);
 	}
 	/* unless it changed while we looked */
@@ -529,6 +572,13 @@ policy_allows(Relation rel, const IjShape *shape, const text *tenant_id)
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) != RLS_ENABLED)
 		return true;
 	return row_security && ij_policies_allow(&shape->policies, tenant_id);
+}
+
+/* Do the indexes lead to every row that this transaction may see?  The planner asks the same. */
+static bool
+is_of_age(const IjShape *shape)
+{
+	return !TransactionIdIsValid(shape->young) || TransactionIdPrecedes(shape->young, TransactionXmin);
 }
 
 /*
@@ -598,7 +648,7 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 		[IJ_DIRECT_INSERT] = ACL_INSERT,
 	};
 
-	return shape->usable &&
+	return shape->usable && is_of_age(shape) &&
 		(use != IJ_DIRECT_CLAIM || OidIsValid(shape->by_device)) &&
 		(use == IJ_DIRECT_READ || SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA) &&
 		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, shape, use) &&
@@ -608,5 +658,5 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 bool
 ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id)
 {
-	return shape->usable && may(rel, ACL_SELECT) && policy_allows(rel, shape, tenant_id);
+	return shape->usable && is_of_age(shape) && may(rel, ACL_SELECT) && policy_allows(rel, shape, tenant_id);
 }

@@ -69,6 +69,8 @@ typedef struct IjShape
 	bool		plain_delete;	/* a deletion is nothing else, either */
 	int			nindexes;
 	IjShapeIndex indexes[IJ_SHAPE_INDEXES];
+	bool		device_order;	/* whose third key is queued_at, and that holds finished ones, too */
+	TransactionId young;		/* these indexes hold nothing for snapshots older than this */
 } IjShape;
 
 typedef enum IjDirectUse

@@ -13,12 +13,14 @@
  *	databases.c		what there is to do in each database, and who does it
  *	told.c			the jobs told to the workers
  *	hints.c			a cache of device ids
+ *	marks.c			where claims may start
  * which alone know what is in it.
  *
  * Locks:
  *	IjRoot.lock			root.c's; held while the area is made
  *	IjDatabases.lock	the parts of databases.c and told.c
  *	IjHints.locks		each a share of the part of hints.c
+ *	IjMarks.locks		each a share of the part of marks.c
  * No two of them are ever held together, nothing is called under them but memory
  * moves and SetLatch(), and what is a plain word may be read without them where a
  * stale answer does no harm.
@@ -35,6 +37,7 @@
 
 #include "databases.h"
 #include "hints.h"
+#include "marks.h"
 #include "root.h"
 #include "shmem.h"
 #include "told.h"
@@ -43,7 +46,7 @@
 #define ATTACH_RETRY_MS		10000
 
 /* to be raised with every change of what lies in shared memory that keeps its size */
-#define LAYOUT		1
+#define LAYOUT		2
 
 typedef Size (*PartSize) (void);
 typedef void (*PartInit) (void *place, int tranche_id, uint64 seed);
@@ -61,6 +64,7 @@ static const Part parts[] = {
 	{ij_databases_size, ij_databases_init, ij_databases_attach},
 	{ij_told_size, ij_told_init, ij_told_attach},
 	{ij_hints_size, ij_hints_init, ij_hints_attach},
+	{ij_marks_size, ij_marks_init, ij_marks_attach},
 };
 
 static bool attached = false;	/* to the area */

@@ -18,6 +18,8 @@
  *
  * A savepoint that was rolled back leaves what it told.  That costs a look.
  *
+ * A transaction that adds executions also says so to the marks of claims, see marks.c.
+ *
  * COMMIT PREPARED runs in another session and calls nobody, so PREPARE leaves the
  * transaction's id with the launcher, which has everything looked at once it ends.
  */
@@ -27,12 +29,14 @@
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "nodes/bitmapset.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "databases.h"
 #include "hints.h"
 #include "iot_jobs.h"
+#include "marks.h"
 #include "shmem.h"
 #include "tell.h"
 
@@ -62,7 +66,10 @@ typedef struct ToldJob
 typedef struct Told
 {
 	bool		everything;
+	bool		forget_marks;
 	TimestampTz deadline;
+	TimestampTz added_from;		/* the earliest queued_at of what was added */
+	Bitmapset  *added_to;		/* the rooms of its tenants */
 	int			last;			/* the job told last; a statement tends to stay with one */
 	int			njobs;
 	int			max_jobs;
@@ -95,6 +102,7 @@ told_by_transaction(void)
 	}
 	told = MemoryContextAllocZero(TopTransactionContext, sizeof(Told));
 	told->deadline = DT_NOEND;
+	told->added_from = DT_NOEND;
 	told->last = NOTHING;
 	return told;
 }
@@ -249,7 +257,27 @@ ij_tell_everything(void)
 	Told	   *t = told_by_transaction();
 
 	if (t != NULL)
-		t->everything = true;
+		t->everything = t->forget_marks = true;
+}
+
+void
+ij_tell_added(const text *tenant_id, TimestampTz queued_at)
+{
+	Told	   *t = told_by_transaction();
+	MemoryContext old;
+
+	if (t == NULL)
+		return;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	t->added_to = bms_add_member(t->added_to, ij_marks_room(tenant_id));
+	MemoryContextSwitchTo(old);
+	t->added_from = Min(t->added_from, queued_at);
+}
+
+bool
+ij_tell_has_added(void)
+{
+	return told != NULL && told->added_to != NULL;
 }
 
 /*
@@ -279,6 +307,11 @@ static void
 tell_all(const Told *t)
 {
 	bool		any = t->everything || t->deadline != DT_NOEND;
+
+	if (t->forget_marks)
+		ij_marks_forget_all();
+	for (int room = -1; (room = bms_next_member(t->added_to, room)) >= 0;)
+		ij_marks_added(room, t->added_from);
 
 	/* with a full pass ahead, no single job needs telling */
 	if (!t->everything)
@@ -317,6 +350,8 @@ tell_at_end(XactEvent event, void *arg)
 
 		case XACT_EVENT_PREPARE:
 			told = NULL;
+			for (int room = -1; (room = bms_next_member(t->added_to, room)) >= 0;)
+				ij_marks_close(room);
 			ij_databases_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny());
 			break;
 

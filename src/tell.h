@@ -22,7 +22,13 @@ extern void ij_tell_visit(const text *tenant_id, const text *job_id);
 /* some job has this deadline: the worker may have to wake earlier than it planned */
 extern void ij_tell_deadline(TimestampTz deadline);
 
-/* the worker should look at every job that is not finished */
+/* an execution of this tenant was added that was queued at this time */
+extern void ij_tell_added(const text *tenant_id, TimestampTz queued_at);
+
+/* has this transaction added any? */
+extern bool ij_tell_has_added(void);
+
+/* the worker should look at every job that is not finished; no mark is in force any more */
 extern void ij_tell_everything(void);
 
 #endif							/* IJ_TELL_H */

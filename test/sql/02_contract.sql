@@ -112,3 +112,11 @@ SELECT (SELECT count(*) FROM jobs WHERE tenant_id = 'contract') AS jobs,
 DROP FUNCTION ijtest.shape;
 SET client_min_messages = warning;
 DROP SCHEMA contract CASCADE;
+-- From here on the suite can be run with PGOPTIONS='-c ijtest.lean=on' on the indexes of the other profile, with the same
+-- results.
+DO $$
+BEGIN
+    IF current_setting('ijtest.lean', true) = 'on' THEN
+        PERFORM use_job_indexes('lean');
+    END IF;
+END $$;

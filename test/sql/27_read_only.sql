@@ -26,7 +26,9 @@ INSERT INTO ijtest.calls (call) VALUES
     ('run_job_sweep()'),
     ('run_job_sweep(1)'),
     ('use_fleet(''devices'', ''device_group_members'')'),
-    ('use_hardened_tenants(true)');
+    ('use_hardened_tenants(true)'),
+    ('use_job_indexes(''contract'')'),
+    ('use_job_indexes(''lean'')');
 -- None is forgotten: what is left writes no row itself, or has pg_cron write it.
 SELECT p.proname AS not_called FROM pg_proc p
 JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
