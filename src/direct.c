@@ -1069,7 +1069,7 @@ device_ahead(IjDirect *direct)
 List *
 ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit, text **last)
 {
-	Relation	index = index_of(&direct->devices, direct->shape->by_device);
+	Relation	index;
 	List	   *result = NIL;
 	ScanKeyData keys[2];
 	bool		any_queued = false;
@@ -1078,6 +1078,7 @@ ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit
 	*last = NULL;
 	if (direct->marked && ij_marks_tenant_done(&direct->marks))
 		return NIL;
+	index = index_of(&direct->devices, direct->shape->by_device);
 	key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
 	key(keys, index, 2, BTGreaterStrategyNumber, F_TEXT_GT, after ? after : empty_text());
 	start_walk(direct, &direct->devices, direct->rel, keys, 2);
