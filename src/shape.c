@@ -556,8 +556,10 @@ ij_shape_of_jobs(Relation rel)
 const IjCountedTable *
 ij_shape_counted(Relation rel, const IjShape *shape)
 {
-	return shape->counted.life != 0 && !ij_has_new_storage(rel) &&
-		!TransactionIdIsCurrentTransactionId(shape->guarded) ? &shape->counted : NULL;
+	if (shape->counted.life == 0 || ij_has_new_storage(rel) ||
+		TransactionIdIsCurrentTransactionId(shape->guarded))
+		return NULL;
+	return &shape->counted;
 }
 
 /* ------------------------------------------------------------------------
