@@ -509,8 +509,8 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"WHERE (i.indexrelid IS NULL OR NOT i.indisvalid) "
 		"AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index b WHERE b.index_relid {=} i.indexrelid) "
 		"AND (w.tab {=} $4 OR NOT EXISTS (SELECT FROM pg_catalog.pg_index l "
-		"WHERE l.indrelid {=} $5::pg_catalog.regclass AND l.indisvalid AND pg_catalog.pg_get_indexdef(l.indexrelid) "
-		"{~} 'USING btree \\(tenant_id, device_id, queued_at\\)[^(]*$')) LIMIT $2",
+		"WHERE l.indrelid {=} $5::pg_catalog.regclass AND l.indisvalid AND l.indpred IS NULL AND pg_catalog.pg_get_indexdef(l.indexrelid) "
+		"{~} 'USING btree \\(tenant_id, device_id, queued_at\\)')) LIMIT $2",
 		false, VERIFY_ARGS
 	},
 	[IJ_SQL_VERIFY_FLEET] = {
