@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
   data_server seconds start_client running finished eventually same_lines sqlstate_of rows portrait guards_hold
-  broken_invariants watch_executions broken_history complaints_in_log
+  nothing_lost broken_invariants watch_executions broken_history complaints_in_log
 );
 
 # The seven tables, parents first.
@@ -240,40 +240,91 @@ sub guards_hold
 # Invariants
 # ----------------------------------------------------------------
 
-# What must never be, in a database that nobody but the extension and its callers
-# wrote to; one line for each thing that is.
+# What must never be, one line for each thing that is; the service may be late by so
+# much, NULL: by two sweeps.
 sub broken_invariants
 {
-	my ($node, $database) = @_;
+	my ($node, $database, $grace) = @_;
 
-	return $node->safe_psql($database, q{
-		-- scans only, so that what is compared is the tables and not their indexes
+	$grace //= 'NULL';
+	return $node->safe_psql($database, qq{
+		SELECT v::text FROM verify_jobs(grace => $grace) v;
+		-- what no call leaves, and so only a test asks; scans only, so that what is
+		-- compared is the tables and not their indexes
 		SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;
 		SELECT 'twice: ' || (tenant_id, job_id, device_id)::text FROM job_executions GROUP BY tenant_id, job_id, device_id HAVING count(*) > 1
 		UNION ALL
-		SELECT 'orphan: ' || e::text FROM job_executions e WHERE NOT EXISTS (
-			SELECT FROM jobs j WHERE j.tenant_id = e.tenant_id AND j.job_id = e.job_id)
-		UNION ALL
-		SELECT 'started, or not: ' || e::text FROM job_executions e
-			WHERE status = 'QUEUED' AND started_at IS NOT NULL
-			   OR status IN ('IN_PROGRESS', 'SUCCEEDED', 'FAILED') AND started_at IS NULL
-		UNION ALL
-		SELECT 'times: ' || e::text FROM job_executions e
-			WHERE started_at < queued_at OR last_updated_at < queued_at OR last_updated_at < started_at
-		UNION ALL
-		SELECT 'job times: ' || j::text FROM jobs j WHERE updated_at < created_at
-		UNION ALL
-		SELECT 'open in a finished job: ' || j::text || e::text FROM job_executions e JOIN jobs j USING (tenant_id, job_id)
-			WHERE e.status = 'QUEUED' AND j.status IN ('COMPLETED', 'CANCELED')
-			   OR e.status = 'IN_PROGRESS' AND j.status = 'COMPLETED'
-		UNION ALL
-		SELECT 'number: ' || e::text FROM job_executions e
-			WHERE execution_number < CASE status WHEN 'QUEUED' THEN 1 ELSE 2 END
+		SELECT 'job twice: ' || (tenant_id, job_id)::text FROM jobs GROUP BY tenant_id, job_id HAVING count(*) > 1
 		UNION ALL
 		SELECT 'advisory lock: ' || l::text FROM pg_locks l WHERE locktype = 'advisory'
-		UNION ALL
-		SELECT 'two workers: ' || datname FROM pg_stat_activity WHERE backend_type = 'iot_jobs worker'
-			GROUP BY datname HAVING count(*) > 1
+	});
+}
+
+# The end of every test that lets something die or race: the invariants hold, tables
+# and indexes agree, and what was acknowledged is there.
+#
+#   nothing_lost(node, database, name, [ledger => file], [late => 1])
+#
+# The service has done what is due, or does so within a moment; with "late" it does
+# not run, or has been kept from it.  A ledger is what clients wrote down as they were
+# told it, see broken_promises().
+sub nothing_lost
+{
+	my ($node, $database, $name, %option) = @_;
+	my $start = time;
+	my $broken;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	do
+	{
+		$broken = broken_invariants($node, $database, $option{late} ? 'NULL' : q{'0'});
+		usleep(20_000) if $broken ne '';
+	} while ($broken ne '' && !$option{late} && time - $start < seconds(30));
+	is($broken, '', "$name: every invariant holds");
+	$node->command_ok([ 'pg_amcheck', '--install-missing', '--heapallindexed', '-t', 'jobs', '-t', 'job_executions', $database ],
+		"$name: tables and indexes agree");
+	$node->safe_psql($database, 'DROP EXTENSION amcheck');
+	is(broken_promises($node, $database, $option{ledger}), '', "$name: what was acknowledged is there")
+	  if $option{ledger};
+	return;
+}
+
+# What a ledger says that the tables do not.  A line of it is what|tenant|job|device|number:
+#
+#   new       the job was created, with so many executions
+#   claim     the execution was claimed, and has that number since
+#   SUCCEEDED, FAILED, REJECTED, TIMED_OUT
+#             the execution ended so, with that number
+#   canceled  the job was
+#   deleted   the job was marked for it
+#   deleting  the job may have been: nothing is promised of it any more
+#
+# A line that was cut short was not read by anybody.
+sub broken_promises
+{
+	my ($node, $database, $file) = @_;
+	my $whole = "$file.whole";
+
+	unlink $whole;
+	append_to_file($whole, slurp_file($file) =~ /\A((?:.*\n)*)/ ? $1 : '');
+	return $node->safe_psql($database, qq{
+		CREATE TEMP TABLE ledger (what text, tenant_id text, job_id text, device_id text, number bigint);
+		\\copy ledger FROM '$whole' WITH (DELIMITER '|', NULL '')
+		SELECT l::text, j.status, e.status, e.execution_number FROM ledger l
+		LEFT JOIN jobs j ON (j.tenant_id, j.job_id) = (l.tenant_id, l.job_id)
+		LEFT JOIN job_executions e ON (e.tenant_id, e.job_id, e.device_id) = (l.tenant_id, l.job_id, l.device_id)
+		WHERE NOT COALESCE(CASE l.what
+			WHEN 'new' THEN l.number = (SELECT count(*) FROM job_executions x WHERE (x.tenant_id, x.job_id) = (l.tenant_id, l.job_id))
+			WHEN 'claim' THEN e.status <> 'QUEUED' AND e.execution_number >= l.number
+			WHEN 'canceled' THEN j.status = 'CANCELED'
+			WHEN 'deleted' THEN j.status = 'DELETION_IN_PROGRESS'
+			WHEN 'deleting' THEN true
+			ELSE e.status = l.what AND e.execution_number = l.number
+			END, l.what = 'deleted')
+		AND NOT (l.what <> 'deleted' AND EXISTS (
+			SELECT FROM ledger d WHERE (d.what, d.tenant_id, d.job_id) = ('deleting', l.tenant_id, l.job_id)))
+		LIMIT 10
 	});
 }
 

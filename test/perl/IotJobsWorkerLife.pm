@@ -10,6 +10,7 @@ use Exporter qw(import);
 use Test::More;
 use Time::HiRes qw(time);
 
+use IotJobsData qw(nothing_lost);
 use IotJobsWorker;
 
 our @EXPORT = qw(live_a_life);
@@ -191,6 +192,7 @@ ANALYZE;));
 		$node->safe_psql('jobs', q(SELECT count(*) FROM list_jobs('acme')));
 	}
 	job_becomes($node, 60, 'jobs', 'long', 'COMPLETED', 'which goes on after the start');
+	nothing_lost($node, 'jobs', 'in the end');
 	$node->stop('fast');
 	return;
 }

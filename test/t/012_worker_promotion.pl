@@ -9,6 +9,7 @@ use lib "$FindBin::RealBin/../perl";
 use Test::More;
 
 use PostgreSQL::Test::Cluster;
+use IotJobsData qw(nothing_lost);
 use IotJobsWorker;
 
 for my $preload (1, 0)
@@ -47,6 +48,7 @@ UPDATE jobs SET expires_at = now() + interval '100 ms' WHERE job_id = 'across';)
 	job_becomes($standby, 20, 'postgres', 'across', 'COMPLETED', "$mode: after promotion the standby works");
 	is($standby->safe_psql('postgres', q(SELECT started_by FROM iot_jobs_worker WHERE database = 'postgres')),
 		$mode, "$mode: as its predecessor did");
+	nothing_lost($standby, 'postgres', "$mode: promoted");
 	$standby->stop;
 }
 

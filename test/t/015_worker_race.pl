@@ -10,6 +10,7 @@ use lib "$FindBin::RealBin/../perl";
 use Test::More;
 
 use PostgreSQL::Test::Utils;
+use IotJobsData qw(nothing_lost);
 use IotJobsWorker;
 
 my $jobs = 150;
@@ -66,6 +67,7 @@ $node->command_ok(
 job_becomes($node, 10, 'postgres', 'long', 'COMPLETED');
 cmp_ok($node->safe_psql('postgres', 'SELECT passes FROM iot_jobs_worker') - $passes, '<', 600,
 	'and only few reports woke the worker');
+nothing_lost($node, 'postgres', 'in the end');
 $node->stop;
 
 done_testing();

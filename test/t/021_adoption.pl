@@ -283,6 +283,7 @@ eventually($node, 20, 'postgres', q{SELECT count(*) = 0 FROM jobs WHERE status =
 is( $node->safe_psql('postgres', q{SELECT job_id, device_id FROM job_executions WHERE status IN ('QUEUED', 'IN_PROGRESS')}),
 	'', 'and nothing is open any more');
 is(join("\n", grep { !/$vanished/ } split(/\n/, complaints_in_log($node, $log))), '', 'nothing worse is in the log');
+nothing_lost($node, 'postgres', 'dropped and created under load');
 
 $node->stop;
 done_testing();
