@@ -21,6 +21,7 @@ OBJS = \
 	src/errors.o \
 	src/executions.o \
 	src/fanout.o \
+	src/fault.o \
 	src/guard.o \
 	src/guc.o \
 	src/hints.o \

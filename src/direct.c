@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "counters.h"
 #include "errors.h"
+#include "fault.h"
 #include "marks.h"
 #include "rows.h"
 #include "tell.h"
@@ -537,10 +538,12 @@ update_found(IjDirect *direct, const IjExecutionChange *change)
 	MemoryContextReset(direct->row_context);
 	old = MemoryContextSwitchTo(direct->row_context);
 	make_changed(direct, change);
+	IJ_FAULT(row_found);
 	result = ij_table_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed, direct->command,
 								   direct->snapshot, &failure, &needs_entries);
 	if (result == TM_Ok)
 	{
+		IJ_FAULT(row_changed);
 		direct->was = status_of(direct, direct->found);
 		if (needs_entries)
 			insert_index_entries(direct, open);

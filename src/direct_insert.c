@@ -37,6 +37,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "counters.h"
+#include "fault.h"
 #include "shape.h"
 #include "state.h"
 #include "tell.h"
@@ -334,6 +335,7 @@ ij_direct_insert_rows(IjInsertion *insertion, const Datum *device_ids, int count
 
 	/* a command id of now: the registry's cursor was opened after us and must not see these rows */
 	table_multi_insert(insertion->rel, insertion->batch, count, GetCurrentCommandId(true), 0, insertion->bulk);
+	IJ_FAULT(rows_inserted);
 	if (insertion->index_each)
 		index_each_row(insertion, count);
 	else

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 
 #include "errors.h"
+#include "fault.h"
 #include "hints.h"
 #include "state.h"
 #include "store.h"
@@ -79,7 +80,10 @@ bool
 ij_execution_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
 						IjExecutionDocument *document)
 {
-	return ij_store_start_next(tenant_id, device_id, status_details, document);
+	bool		found = ij_store_start_next(tenant_id, device_id, status_details, document);
+
+	IJ_FAULT(execution_claimed);
+	return found;
 }
 
 static int
@@ -118,6 +122,7 @@ claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
 {
 	Datum	   *given;
 	Datum	   *devices;
+	List	   *claimed;
 	int			count;
 	int			start = 0;
 
@@ -128,7 +133,9 @@ claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
 		start = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
 	for (int i = 0; i < count; i++)
 		devices[i] = given[(start + i) % count];
-	return ij_store_claim(tenant_id, devices, count, max, max);
+	claimed = ij_store_claim(tenant_id, devices, count, max, max);
+	IJ_FAULT(execution_claimed);
+	return claimed;
 }
 
 /*
@@ -151,6 +158,7 @@ claim_for_tenant(const text *tenant_id, int max)
 		int			before = list_length(result);
 
 		result = list_concat(result, ij_store_claim_from(tenant_id, from, batch, max - before, &from));
+		IJ_FAULT(execution_claimed);
 		if (from == NULL)
 		{
 			/* the end of the index: go on from its beginning, unless a whole lap gave nothing */
@@ -243,6 +251,7 @@ ij_execution_report(IjChanges *changes, const IjReport *report, IjExecution *now
 	change.expected_number = report->expected_number;
 
 	outcome = change_execution(changes, &change, now);
+	IJ_FAULT(execution_changed);
 	if (outcome == IJ_OUTCOME_STEP_NOT_ALLOWED && is_repeat(report, now))
 		return IJ_OUTCOME_ACCEPTED;
 	return outcome;
@@ -272,6 +281,7 @@ ij_execution_cancel(const text *tenant_id, const text *job_id, const text *devic
 	switch (change_execution(NULL, &change, now))
 	{
 		case IJ_OUTCOME_ACCEPTED:
+			IJ_FAULT(execution_changed);
 			break;
 		case IJ_OUTCOME_NOT_FOUND:
 			ij_error_execution_not_found(tenant_id, job_id, device_id);
@@ -298,7 +308,10 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
 		if (ij_store_delete_execution(tenant_id, job_id, device_id, statuses, was))
+		{
+			IJ_FAULT(execution_deleted);
 			return;
+		}
 		if (!ij_store_get_execution(tenant_id, job_id, device_id, was))
 			ij_error_execution_not_found(tenant_id, job_id, device_id);
 		if ((statuses & IJ_STATUS_BIT(was->status)) == 0)
@@ -329,6 +342,7 @@ ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, co
 	{
 		count = ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
 										  IJ_LOCK_WAIT, REJECT_BATCH, &from);
+		IJ_FAULT(batch_rejected);
 	} while (count > 0 && from != NULL);
 
 	/*

@@ -22,6 +22,7 @@
 
 #include "catalog.h"
 #include "errors.h"
+#include "fault.h"
 #include "store.h"
 
 typedef struct FanoutState
@@ -70,6 +71,7 @@ add_batch(const Datum *device_ids, int count, void *arg)
 	CHECK_FOR_INTERRUPTS();
 	state->added += ij_store_add_executions(state->addition, device_ids, count);
 	pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, state->added);
+	IJ_FAULT(batch_added);
 }
 
 int64
@@ -101,6 +103,7 @@ ij_fanout_run(const IjJob *job)
 		ij_store_walk_devices(&fleet, job->tenant_id, job->target_group_id, add_batch, &state);
 	}
 	ij_store_end_addition(state.addition);
+	IJ_FAULT(all_added);
 	pgstat_progress_end_command();
 	if (state.added == 0)
 		ij_error_no_target(job);
@@ -146,4 +149,5 @@ ij_fanout_use_fleet(Oid devices, Oid group_members)
 	if (OidIsValid(group_members))
 		require_columns(group_members, columns, 3);
 	ij_store_set_fleet(&fleet);
+	IJ_FAULT(fleet_chosen);
 }

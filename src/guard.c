@@ -41,6 +41,7 @@
 #include "counters.h"
 #include "errors.h"
 #include "executions.h"
+#include "fault.h"
 #include "hints.h"
 #include "launcher.h"
 #include "shape.h"
@@ -274,6 +275,7 @@ require_open_job(const text *tenant_id, const text *job_id)
 	ij_catalog_become_owner(&identity);
 	found = ij_store_guard_lock_job(tenant_id, job_id, &job.status, &job.expires, &job.expires_at);
 	ij_catalog_become_again(&identity);
+	IJ_FAULT(guard_holds_job);
 	if (!found)
 		return;
 	if (job.status != IJ_JOB_IN_PROGRESS)
@@ -608,5 +610,6 @@ iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
 	ij_executions_reject(get_text(&row, "tenant_id"), get_text(&row, "job_id"),
 						 IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
 	ij_catalog_become_again(&identity);
+	IJ_FAULT(guard_rejected);
 	return PointerGetDatum(NULL);
 }

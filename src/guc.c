@@ -10,6 +10,7 @@
 
 #include "utils/guc.h"
 
+#include "fault.h"
 #include "guc.h"
 
 bool		ij_guc_worker_enabled = true;
@@ -125,6 +126,8 @@ ij_guc_define(void)
 							 PGC_USERSET,
 							 0,
 							 NULL, NULL, NULL);
+
+	IJ_FAULT_DEFINE();
 
 	/* last: from here on a misspelt iot_jobs.* is refused */
 	MarkGUCPrefixReserved("iot_jobs");

@@ -18,6 +18,7 @@
 #include "errors.h"
 #include "executions.h"
 #include "fanout.h"
+#include "fault.h"
 #include "guard.h"
 #include "store.h"
 
@@ -44,6 +45,7 @@ ij_job_create(IjJob *wanted, IjJob *job, IjCounts *counts)
 				 errmsg("job \"%s\" could not be created", text_to_cstring(wanted->job_id)),
 				 errdetail("A trigger or a rule of table jobs kept the row from being inserted.")));
 	}
+	IJ_FAULT(job_inserted);
 	memset(counts, 0, sizeof(IjCounts));
 	counts->total = counts->by_status[IJ_EXEC_QUEUED] = ij_fanout_run(job);
 }
@@ -53,6 +55,7 @@ lock_job(const text *tenant_id, const text *job_id, IjJob *job)
 {
 	if (!ij_store_lock_job(tenant_id, job_id, IJ_LOCK_WAIT, job))
 		ij_error_job_not_found(tenant_id, job_id);
+	IJ_FAULT(job_locked);
 }
 
 void
@@ -65,6 +68,7 @@ ij_job_update_expiry(const text *tenant_id, const text *job_id,
 	if (current.status != IJ_JOB_IN_PROGRESS)
 		ij_error_job_not_in_progress(&current);
 	ij_store_set_job_expiry(&current, expires, expires_at, job);
+	IJ_FAULT(expiry_moved);
 }
 
 /*
@@ -101,6 +105,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 		ij_guard_end_trust(was_trusted);
 	}
 	PG_END_TRY();
+	IJ_FAULT(job_canceled);
 }
 
 void
@@ -114,10 +119,14 @@ ij_job_delete(const text *tenant_id, const text *job_id, bool force, IjJob *job)
 		ij_error_job_step(&current, ij_job_status_name(IJ_JOB_DELETION_IN_PROGRESS),
 						  current.status == IJ_JOB_IN_PROGRESS ? "Cancel the job first, or use force => true." : NULL);
 	ij_store_set_job_status(&current, IJ_JOB_DELETION_IN_PROGRESS, job);
+	IJ_FAULT(job_marked);
 }
 
 int64
 ij_jobs_purge(const text *tenant_id, TimestampTz updated_before)
 {
-	return list_length(ij_store_mark_for_deletion(tenant_id, updated_before));
+	int64		marked = list_length(ij_store_mark_for_deletion(tenant_id, updated_before));
+
+	IJ_FAULT(jobs_marked);
+	return marked;
 }

@@ -48,6 +48,7 @@
 
 #include "compat.h"
 #include "databases.h"
+#include "fault.h"
 #include "guc.h"
 #include "launcher.h"
 #include "root.h"
@@ -585,6 +586,7 @@ ij_launcher_main(Datum main_arg)
 	}
 	before_shmem_exit(leave, (Datum) 0);
 	pgstat_report_appname("iot_jobs launcher");
+	IJ_FAULT(launcher_entered);
 
 	turn_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs launcher", ALLOCSET_DEFAULT_SIZES);
 	databases = MemoryContextAlloc(TopMemoryContext, sizeof(IjDatabase) * IJ_MAX_DATABASES);

@@ -31,6 +31,7 @@
 
 #include "catalog.h"
 #include "executions.h"
+#include "fault.h"
 #include "guard.h"
 #include "hints.h"
 #include "store.h"
@@ -83,10 +84,12 @@ expire(IjJob *job, int64 max_rows, IjSweepCounts *counts)
 	if (job->status != IJ_JOB_IN_PROGRESS || !is_expired(job))
 		return IJ_VISIT_DONE;
 
+	IJ_FAULT(expiry_begun);
 	changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
 										IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
 										IJ_LOCK_SKIP, max_rows, &last);
 	counts->expired += changed;
+	IJ_FAULT(batch_expired);
 	if (changed > 0 && last != NULL)
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
@@ -186,7 +189,9 @@ complete(IjJob *job, IjSweepCounts *counts)
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
 		return IJ_VISIT_DONE;
 	ij_store_check_no_open_counts(job->tenant_id, job->job_id);
+	IJ_FAULT(completion_begun);
 	set_completed(job);
+	IJ_FAULT(job_completed);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
 	return IJ_VISIT_DONE;
@@ -201,6 +206,7 @@ remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
 	int64		deleted = ij_store_delete_executions(job->tenant_id, job->job_id, from, max_rows, &last);
 
 	counts->deleted += deleted;
+	IJ_FAULT(batch_deleted);
 	if (deleted > 0 && last != NULL)
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
@@ -210,6 +216,7 @@ remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
 		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
 	if (!ij_store_delete_job(job->tenant_id, job->job_id))
 		return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+	IJ_FAULT(job_deleted);
 	counts->deleted++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
 	return IJ_VISIT_DONE;

@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "databases.h"
+#include "fault.h"
 #include "hints.h"
 #include "iot_jobs.h"
 #include "marks.h"
@@ -341,11 +342,14 @@ tell_at_end(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
+			IJ_FAULT(before_commit);
 			break;
 
 		case XACT_EVENT_COMMIT:
 			told = NULL;
+			IJ_FAULT(committed);
 			tell_all(t);
+			IJ_FAULT(told);
 			break;
 
 		case XACT_EVENT_PREPARE:

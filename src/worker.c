@@ -45,6 +45,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "databases.h"
+#include "fault.h"
 #include "guc.h"
 #include "iot_jobs.h"
 #include "launcher.h"
@@ -260,6 +261,7 @@ commit_as_owner(const IjIdentity *saved, const IjSweepCounts *counts)
 	own_xids = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? 1 : 0;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(turn_context);
+	IJ_FAULT(worker_committed);
 	ij_worker_count_pass(counts->expired, counts->completed, counts->deleted, own_xids);
 	(void) pgstat_report_stat(false);
 }
@@ -335,6 +337,7 @@ visit_in_one_transaction(void)
 				visits++;
 			} while (!visiting->alone && rows < ij_guc_sweep_batch_rows &&
 					 visits < UNIT_VISITS && ij_visits_next_may_share());
+			IJ_FAULT(worker_visited);
 			commit_as_owner(&saved, &counts);
 		}
 		done = true;
@@ -497,6 +500,7 @@ list_jobs(bool full, bool due)
 			if (due)
 				list_due_jobs(upto);
 			PopActiveSnapshot();
+			IJ_FAULT(worker_listed);
 			commit_as_owner(&saved, &counts);
 		}
 		error_context_stack = callback.previous;
@@ -735,7 +739,9 @@ ij_worker_main(Datum main_arg)
 	has_database = true;
 	before_shmem_exit(leave, (Datum) 0);
 
+	IJ_FAULT(worker_began);
 	BackgroundWorkerInitializeConnectionByOid(dboid, InvalidOid, 0);
+	IJ_FAULT(worker_connected);
 	refuse_inherited_settings();
 	pgstat_report_appname("iot_jobs worker");
 
