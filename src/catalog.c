@@ -254,6 +254,15 @@ owner_of(Oid relation)
 	return owner;
 }
 
+static void
+become(Oid role, IjIdentity *saved)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->context);
+	SetUserIdAndSecContext(role,
+						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+}
+
 /*
  * As foreign key checks do: the invariants hold for rows that the caller's row
  * security hides, too.  For that the role must own both tables, or row security
@@ -276,10 +285,13 @@ ij_catalog_become_owner(IjIdentity *saved)
 					 errmsg("tables jobs and job_executions have different owners"),
 					 errhint("Give both to one role with ALTER TABLE ... OWNER TO, or make one owner a member of the other.")));
 	}
-	GetUserIdAndSecContext(&saved->user, &saved->context);
-	SetUserIdAndSecContext(owner,
-						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
+	become(owner, saved);
+}
+
+void
+ij_catalog_become_owner_of(Oid relation, IjIdentity *saved)
+{
+	become(owner_of(relation), saved);
 }
 
 void

@@ -80,8 +80,11 @@ ij_fanout_run(const IjJob *job)
 	FanoutState state = {NULL, 0};
 	IjJob		current;
 
-	/* a trigger of the operator may have had its own mind about the new job */
-	if (!ij_store_get_job(job->tenant_id, job->job_id, false, &current))
+	/*
+	 * A trigger of the operator may have had its own mind about the new job.  An old
+	 * snapshot may show a deleted job of that name beside it.
+	 */
+	if (!ij_store_get_latest_job(job->tenant_id, job->job_id, &current))
 		ij_error_job_not_found(job->tenant_id, job->job_id);
 	if (current.status != IJ_JOB_IN_PROGRESS)
 		ij_error_job_not_in_progress(&current);

@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -53,18 +54,54 @@ PG_FUNCTION_INFO_V1(iot_jobs_guard_execution);
 PG_FUNCTION_INFO_V1(iot_jobs_cascade_cancel);
 
 /*
- * The job under which this (sub)transaction added an execution last: it is locked
- * and known to be IN_PROGRESS, so that the next row of a fan-out costs nothing.
+ * What this (sub)transaction holds locked, so that the next row of many costs nothing.
  * Valid for one subtransaction only, since a rollback to a savepoint gives the lock
- * back.  The copies live in TopMemoryContext until the next job takes their place.
+ * back.  The copies live in TopMemoryContext until the next job, or tenant, takes
+ * their place.
  */
-static struct
+typedef struct Held
 {
 	LocalTransactionId transaction;
 	SubTransactionId subtransaction;
 	text	   *tenant_id;
 	text	   *job_id;
-}			held_job;
+} Held;
+
+/* the job under which it added an execution last: known to be IN_PROGRESS */
+static Held held_job;
+
+/* the tenant whose jobs and open executions it locked, to delete them */
+static Held held_tenant;
+
+static bool
+is_held(const Held *held, const text *tenant_id, const text *job_id)
+{
+	return held->transaction == ij_my_local_transaction_id() &&
+		held->subtransaction == GetCurrentSubTransactionId() &&
+		ij_same_text(held->tenant_id, tenant_id) &&
+		(job_id == NULL || ij_same_text(held->job_id, job_id));
+}
+
+static void
+hold(Held *held, const text *tenant_id, const text *job_id)
+{
+	MemoryContext old;
+
+	held->transaction = InvalidLocalTransactionId;
+	if (held->tenant_id != NULL)
+		pfree(held->tenant_id);
+	if (held->job_id != NULL)
+		pfree(held->job_id);
+	held->tenant_id = held->job_id = NULL;
+
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	held->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
+	if (job_id != NULL)
+		held->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
+	MemoryContextSwitchTo(old);
+	held->transaction = ij_my_local_transaction_id();
+	held->subtransaction = GetCurrentSubTransactionId();
+}
 
 static IjGuardTrust trusted;
 
@@ -257,11 +294,8 @@ require_open_job(const text *tenant_id, const text *job_id)
 	IjIdentity	identity;
 	IjJob		job = {0};
 	bool		found;
-	MemoryContext old;
 
-	if (held_job.transaction == ij_my_local_transaction_id() &&
-		held_job.subtransaction == GetCurrentSubTransactionId() &&
-		ij_same_text(held_job.tenant_id, tenant_id) && ij_same_text(held_job.job_id, job_id))
+	if (is_held(&held_job, tenant_id, job_id))
 		return;
 
 	/*
@@ -288,19 +322,7 @@ require_open_job(const text *tenant_id, const text *job_id)
 	if (job.expires)
 		ij_tell_deadline(job.expires_at);
 
-	if (held_job.tenant_id != NULL)
-	{
-		held_job.transaction = InvalidLocalTransactionId;
-		pfree(held_job.tenant_id);
-		pfree(held_job.job_id);
-		held_job.tenant_id = held_job.job_id = NULL;
-	}
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	held_job.tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
-	held_job.job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
-	held_job.transaction = ij_my_local_transaction_id();
-	held_job.subtransaction = GetCurrentSubTransactionId();
-	MemoryContextSwitchTo(old);
+	hold(&held_job, tenant_id, job_id);
 }
 
 /*
@@ -557,6 +579,43 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 		put_column(new, "updated_at", TimestampTzGetDatum(updated), false);
 }
 
+/*
+ * The foreign key will delete the executions, in whatever order its plan finds them;
+ * a batch of reports, or a cancel, takes them by job and device.  So that the two
+ * never wait for each other, the open ones, which are all that others lock, are locked
+ * in that order first.  The job itself is locked for us: a trigger is given a locked
+ * row.
+ *
+ * Called from another trigger, this is the deletion of the tenant, whose foreign key
+ * finds the jobs in no order, either.  Then all of the tenant is locked at its first
+ * job: the jobs, so that nobody has one and waits for its executions, and then these.
+ */
+static void
+guard_job_delete(const GuardRow *old)
+{
+	text	   *tenant_id = get_text(old, "tenant_id");
+	bool		cascade = DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1;
+	IjIdentity	identity;
+
+	held_job.transaction = InvalidLocalTransactionId;
+	if (is_held(&held_tenant, tenant_id, NULL))
+		return;
+	if (cascade)
+	{
+		ij_catalog_become_owner_of(ij_catalog_jobs(), &identity);
+		ij_store_lock_tenant_jobs(tenant_id);
+		ij_catalog_become_again(&identity);
+	}
+	ij_catalog_become_owner_of(ij_catalog_executions(), &identity);
+	if (cascade)
+		ij_store_lock_tenant_open_executions(tenant_id);
+	else
+		ij_store_lock_open_executions(tenant_id, get_text(old, "job_id"));
+	ij_catalog_become_again(&identity);
+	if (cascade)
+		hold(&held_tenant, tenant_id, NULL);
+}
+
 Datum
 iot_jobs_guard_job(PG_FUNCTION_ARGS)
 {
@@ -582,7 +641,7 @@ iot_jobs_guard_job(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		held_job.transaction = InvalidLocalTransactionId;
+		guard_job_delete(&old);
 		return PointerGetDatum(old.tuple);
 	}
 	return PointerGetDatum(finished(&new));

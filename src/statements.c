@@ -338,6 +338,23 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		LOCK_BATCH("FOR UPDATE SKIP LOCKED"),
 		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
 	},
+	[IJ_SQL_LOCK_OPEN_EXECUTIONS] = {
+		"SELECT pg_catalog.count(*) FROM (SELECT FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.status {=} ANY ($3) "
+		"ORDER BY e.device_id FOR UPDATE) e",
+		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTARRAYOID}
+	},
+	[IJ_SQL_LOCK_TENANT_JOBS] = {
+		"SELECT pg_catalog.count(*) FROM (SELECT FROM {jobs} j "
+		"WHERE j.tenant_id {=} $1 ORDER BY j.job_id FOR UPDATE) j",
+		false, 1, {TEXTOID}
+	},
+	[IJ_SQL_LOCK_TENANT_OPEN_EXECUTIONS] = {
+		"SELECT pg_catalog.count(*) FROM (SELECT FROM {executions} e "
+		"WHERE e.tenant_id {=} $1 AND (e.status {=} 'QUEUED' OR e.status {=} 'IN_PROGRESS') "
+		"ORDER BY e.job_id, e.device_id FOR UPDATE) e",
+		false, 1, {TEXTOID}
+	},
 	[IJ_SQL_ADD_EXECUTIONS] = {
 		"INSERT INTO {executions} (job_id, tenant_id, device_id) "
 		"SELECT $2, $1, d.device_id FROM pg_catalog.unnest($3) d(device_id)",

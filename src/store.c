@@ -264,6 +264,26 @@ ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *
 }
 
 bool
+ij_store_get_latest_job(const text *tenant_id, const text *job_id, IjJob *job)
+{
+	IjArgs		args = job_args(tenant_id, job_id);
+	MemoryContext caller = CurrentMemoryContext;
+	bool		found;
+
+	ij_query_begin();
+	found = ij_query_execute_latest(IJ_SQL_GET_JOB, &args) > 0;
+	if (found)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		read_job(IJ_QUERY_ROW(0), job);
+		MemoryContextSwitchTo(old);
+	}
+	ij_query_end();
+	return found;
+}
+
+bool
 ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob *job)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
@@ -996,6 +1016,40 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 	}
 	ij_query_end();
 	return found;
+}
+
+static void
+lock_of_tenant(IjStatement id, const text *tenant_id)
+{
+	IjArgs		args = {0};
+
+	ij_arg_text(&args, tenant_id);
+	ij_query_begin();
+	ij_query_execute(id, &args);
+	ij_query_end();
+}
+
+void
+ij_store_lock_tenant_jobs(const text *tenant_id)
+{
+	lock_of_tenant(IJ_SQL_LOCK_TENANT_JOBS, tenant_id);
+}
+
+void
+ij_store_lock_tenant_open_executions(const text *tenant_id)
+{
+	lock_of_tenant(IJ_SQL_LOCK_TENANT_OPEN_EXECUTIONS, tenant_id);
+}
+
+void
+ij_store_lock_open_executions(const text *tenant_id, const text *job_id)
+{
+	IjArgs		args = job_args(tenant_id, job_id);
+
+	ij_arg_statuses(&args, IJ_OPEN_STATUSES);
+	ij_query_begin();
+	ij_query_execute(IJ_SQL_LOCK_OPEN_EXECUTIONS, &args);
+	ij_query_end();
 }
 
 text *

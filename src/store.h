@@ -57,6 +57,7 @@ typedef struct IjListedExecution
 
 /* jobs */
 extern bool ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *job);
+extern bool ij_store_get_latest_job(const text *tenant_id, const text *job_id, IjJob *job);	/* whatever the snapshot */
 extern bool ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob *job);
 extern bool ij_store_insert_job(const IjJob *wanted, IjJob *job);	/* false: job_id used */
 extern void ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob *changed);
@@ -161,6 +162,14 @@ extern void ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, c
 /* for the guards, which act as the owner of the tables and see the latest state */
 extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
 									bool *expires, TimestampTz *expires_at);
+
+/*
+ * Lock what is being deleted: the jobs of a tenant, by job; the open executions of a
+ * job, by device; those of a tenant, by job and device.
+ */
+extern void ij_store_lock_tenant_jobs(const text *tenant_id);
+extern void ij_store_lock_open_executions(const text *tenant_id, const text *job_id);
+extern void ij_store_lock_tenant_open_executions(const text *tenant_id);
 
 /* a device whose execution has one of these statuses in the latest state, or NULL */
 extern text *ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuses);
