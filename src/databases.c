@@ -441,6 +441,20 @@ ij_databases_worker_lost(Oid dboid, TimestampTz now)
 }
 
 void
+ij_databases_clock_set_back(TimestampTz now)
+{
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->slots_used; i++)
+	{
+		IjDatabase *database = &shared->slots[i].database;
+
+		database->hold_until = Min(database->hold_until, now);
+		database->started_at = Min(database->started_at, now);
+	}
+	LWLockRelease(&shared->lock);
+}
+
+void
 ij_databases_ask_to_yield(Oid dboid)
 {
 	int			slot;

@@ -103,6 +103,7 @@ extern void ij_databases_forget(Oid dboid);	/* it was dropped */
 extern void ij_databases_starting_worker(Oid dboid, TimestampTz now);
 extern void ij_databases_hold(Oid dboid, TimestampTz until, bool making_way);
 extern void ij_databases_worker_lost(Oid dboid, TimestampTz now);	/* it never took its database */
+extern void ij_databases_clock_set_back(TimestampTz now);
 extern void ij_databases_ask_to_yield(Oid dboid);
 extern void ij_databases_want_full_everywhere(void);
 

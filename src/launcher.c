@@ -363,6 +363,8 @@ start_worker(const IjDatabase *database, TimestampTz now)
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		MemoryContextSwitchTo(old_context);
+		/* it had no turn, and keeps its place in the queue */
+		ij_databases_starting_worker(database->dboid, database->started_at);
 		if (ij_root_note_register(false))
 			ereport(LOG,
 					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
@@ -449,6 +451,7 @@ compare_yield(const void *a, const void *b)
 static TimestampTz
 launcher_turn(void)
 {
+	static TimestampTz last_turn = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz wake_at = DT_NOEND;
 	IjDatabase **waiting = palloc(sizeof(IjDatabase *) * IJ_MAX_DATABASES);
@@ -456,6 +459,14 @@ launcher_turn(void)
 	int			nwaiting = 0;
 	int			nworking = 0;
 	int			places;
+
+	/* what was to last a second must not last until the old time comes again */
+	if (now < last_turn)
+	{
+		ij_databases_clock_set_back(now);
+		heal_at = Min(heal_at, now);
+	}
+	last_turn = now;
 
 	if (ij_databases_poll_prepared())
 		wake_at = ms_from(now, RETRY_MS);
@@ -513,23 +524,26 @@ launcher_turn(void)
 	qsort(waiting, nwaiting, sizeof(IjDatabase *), compare_started_at);
 	for (int i = 0; i < nwaiting; i++)
 	{
-		if (places <= 0)
+		bool		has_place = places > 0;
+
+		if (has_place && !database_ready(waiting[i], now))
+		{
+			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
+			continue;
+		}
+		if (has_place && !start_worker(waiting[i], now))
+		{
+			/* the server has fewer places than we may have workers: share what we have */
+			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
+			has_place = false;
+		}
+		if (!has_place)
 		{
 			int			wanted = nwaiting - i;
 
 			qsort(working, nworking, sizeof(IjDatabase *), compare_yield);
 			for (int j = 0; j < Min(wanted, nworking); j++)
 				ij_databases_ask_to_yield(working[j]->dboid);
-			break;
-		}
-		if (!database_ready(waiting[i], now))
-		{
-			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
-			continue;
-		}
-		if (!start_worker(waiting[i], now))
-		{
-			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
 			break;
 		}
 		places--;

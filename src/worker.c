@@ -78,6 +78,9 @@
 #define DEMAND_CHECK_MS		1000
 #define DEMAND_CHECK_BUSY_MS 100
 
+/* a clock that is adjusted goes back by less, or not at all */
+#define CLOCK_SET_BACK_MS	1000
+
 /* DROP DATABASE waits 5 s for others to leave; stay away for its next try */
 #define MAKE_WAY_MS			2000
 
@@ -530,6 +533,10 @@ stop_for_others(TimestampTz now, bool idle)
 	IjDatabase	database;
 
 	if (!ij_guc_worker_enabled)
+		return true;
+
+	/* all that was put off would wait for the old time: a successor begins anew */
+	if (now < ms_from(checked_at, -CLOCK_SET_BACK_MS))
 		return true;
 
 	if (now >= ms_from(checked_at, idle ? DEMAND_CHECK_MS / 2 : DEMAND_CHECK_BUSY_MS) ||

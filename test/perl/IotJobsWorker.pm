@@ -17,13 +17,15 @@ our @EXPORT = qw(
   worker_pid worker_returns launcher_pid launcher_returns worker_count
 );
 
-# A limit in seconds, longer where the whole suite is given more time (valgrind, a
-# slow machine).
+# A limit in seconds.  A test that passes does not wait for it, so it is a minute at
+# least: nothing here is about speed.  Longer where the whole suite is given more time
+# (valgrind, a slow machine).
 sub seconds
 {
 	my ($seconds) = @_;
-
 	my $factor = $PostgreSQL::Test::Utils::timeout_default / 180;
+
+	$seconds = 60 if $seconds < 60;
 	return $factor > 1 ? $seconds * $factor : $seconds;
 }
 
@@ -47,7 +49,7 @@ iot_jobs.worker_idle_timeout = 1h
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'iot_jobs'\n")
 	  if $option{preload};
 	$node->append_conf('postgresql.conf', $option{conf}) if $option{conf};
-	$node->start;
+	$node->start if $option{start} // 1;
 	return $node;
 }
 

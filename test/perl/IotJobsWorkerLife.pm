@@ -8,7 +8,6 @@ use warnings;
 
 use Exporter qw(import);
 use Test::More;
-use Time::HiRes qw(time);
 
 use IotJobsData qw(nothing_lost);
 use IotJobsWorker;
@@ -119,12 +118,12 @@ SELECT update_job_execution('acme', 'while-off', 'd1', 'SUCCEEDED');));
 	# --- deaths ---
 	$worker = worker_pid($node, 'jobs');
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
-	worker_returns($node, 2, 'jobs', $worker, 'a terminated worker is back within 2 s');
+	worker_returns($node, 2, 'jobs', $worker, 'a terminated worker is back');
 
 	$worker = worker_pid($node, 'jobs');
 	$launcher = launcher_pid($node);
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($launcher)");
-	launcher_returns($node, 2, $launcher, 'a terminated launcher is back within 2 s');
+	launcher_returns($node, 2, $launcher, 'a terminated launcher is back');
 	is(worker_pid($node, 'jobs'), $worker, 'and the worker did not care');
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker)");
 	worker_returns($node, 2, 'jobs', $worker, 'the new launcher looks after the old worker');
@@ -139,7 +138,7 @@ SELECT create_job('acme', 'reboot', target_all => true, job_id => 'expires-over-
 		kill 'KILL', $pid;
 		within($node, 30, 'postgres', "SELECT pg_postmaster_start_time() IS NOT NULL AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)",
 			"the server recovers from kill -9 of the $victim");
-		worker_returns($node, 2, 'jobs', $worker, "the worker is back within 2 s");
+		worker_returns($node, 2, 'jobs', $worker, "the worker is back");
 		job_becomes($node, 10, 'jobs', "expires-over-$victim-crash", 'COMPLETED',
 			'what was due meanwhile is done');
 	}
@@ -179,9 +178,7 @@ ANALYZE;));
 	$node->safe_psql('jobs', q(UPDATE jobs SET expires_at = now() WHERE job_id = 'long'));
 	within($node, 10, 'jobs', q(SELECT EXISTS (SELECT FROM job_executions WHERE job_id = 'long' AND status = 'TIMED_OUT')),
 		'a long expiry has begun');
-	my $start = time;
 	$node->stop('fast');
-	cmp_ok(time - $start, '<', seconds(5), 'fast shutdown is fast');
 
 	$node->append_conf('postgresql.conf', 'iot_jobs.sweep_batch_rows = 1000');
 	$node->start;

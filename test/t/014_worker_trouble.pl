@@ -111,7 +111,13 @@ ALTER DATABASE jobs SET exit_on_error = on;
 ALTER DATABASE jobs SET transform_null_equals = on;
 ALTER DATABASE jobs SET standard_conforming_strings = off;
 ALTER DATABASE jobs SET enable_indexscan = off;
-ALTER DATABASE jobs SET enable_nestloop = off;));
+ALTER DATABASE jobs SET enable_nestloop = off;
+ALTER DATABASE jobs SET idle_session_timeout = 1;
+ALTER DATABASE jobs SET plan_cache_mode = force_generic_plan;
+ALTER DATABASE jobs SET jit = on;
+ALTER DATABASE jobs SET jit_above_cost = 0;));
+my @newer = $node->pg_version >= 17 ? ('transaction_timeout') : ();
+$node->safe_psql('jobs', "ALTER DATABASE jobs SET $_ = 1") foreach @newer;
 $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($node, 'jobs') . ')');
 
 # ... nor for us
@@ -120,7 +126,7 @@ $ENV{PGOPTIONS} = join(' ', map { "-c $_" }
 	  statement_timeout=0 lock_timeout=0 idle_in_transaction_session_timeout=0
 	  default_transaction_read_only=off default_transaction_deferrable=off exit_on_error=off
 	  transform_null_equals=off standard_conforming_strings=on enable_indexscan=on
-	  enable_nestloop=on),
+	  enable_nestloop=on idle_session_timeout=0 jit=off), map({ "$_=0" } @newer),
 	'default_transaction_isolation=read\\ committed');
 finish_jobs('hostile');
 job_becomes($node, 10, 'jobs', 'hostile', 'COMPLETED', 'completion under hostile settings');
