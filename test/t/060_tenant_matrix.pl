@@ -67,6 +67,10 @@ my %calls = (
 	iot_jobs_counter_state => [q{iot_jobs_counter_state()}],
 	job_state_steps => [q{job_state_steps()}],
 	use_fleet => [q{use_fleet('devices', 'device_group_members')}],
+	use_job_indexes => [q{use_job_indexes('lean')}],
+	job_index_profile => [q{job_index_profile()}],
+	job_index_statements => [ q{job_index_statements('lean')}, q{job_index_statements('contract', false)} ],
+	iot_jobs_indexes => [q{iot_jobs_indexes()}],
 	use_hardened_tenants => [ q{use_hardened_tenants(true)}, q{use_hardened_tenants(false)} ],
 	schedule_job => [q{schedule_job('n', '* * * * *', '@T', 't', target_all => true)}],
 	unschedule_job => [q{unschedule_job('n')}],
@@ -127,7 +131,7 @@ sub combinations
 	return map { combinations($text =~ s/\@$what/$_/gr) } @{ $values{$what} };
 }
 
-my $node = data_server('matrix', conf => "iot_jobs.worker_enabled = off\nmax_prepared_transactions = 2\nshared_preload_libraries = 'iot_jobs'\n");
+my $node = data_server('matrix', conf => "iot_jobs.worker_enabled = off\nautovacuum = off\nmax_prepared_transactions = 2\nshared_preload_libraries = 'iot_jobs'\n");
 $node->start;
 
 $node->safe_psql('postgres', q{
@@ -302,7 +306,7 @@ sub go_through
 	{
 		# whoever may see these rows waits for them, and rightly
 		next if $world eq 'locked' && $role =~ /owner|operator/;
-		my $script = "SET client_min_messages = error;\nSET lock_timeout = '1ms';\n";
+		my $script = "SET client_min_messages = error;\n" . ($world eq 'locked' ? "SET lock_timeout = '1s';\n" : '');
 		foreach my $setting (settings_of($way))
 		{
 			next if $world eq 'locked' && grep { $_ eq 'other' } visible($way, $role, $setting);
