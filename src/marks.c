@@ -49,6 +49,7 @@
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
 
+#include "iot_jobs.h"
 #include "marks.h"
 #include "shmem.h"
 
