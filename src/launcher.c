@@ -61,6 +61,9 @@
 /* how often to ask again for something that no event announces */
 #define RETRY_MS			1000
 
+/* workers that take turns on too few places fail to start every second: how often to say so */
+#define NO_PLACE_LOG_MS		600000
+
 /* a database that takes no connections is asked again after this long */
 #define CLOSED_RETRY_MS		60000
 
@@ -340,6 +343,7 @@ forget_ended_workers(TimestampTz now)
 static bool
 start_worker(const IjDatabase *database, TimestampTz now)
 {
+	static TimestampTz complained_at = 0;
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	MemoryContext old_context;
@@ -365,11 +369,15 @@ start_worker(const IjDatabase *database, TimestampTz now)
 		MemoryContextSwitchTo(old_context);
 		/* it had no turn, and keeps its place in the queue */
 		ij_databases_starting_worker(database->dboid, database->started_at);
-		if (ij_root_note_register(false))
+		if (ij_root_note_register(false) &&
+			(now < complained_at || now >= ms_from(complained_at, NO_PLACE_LOG_MS)))
+		{
+			complained_at = now;
 			ereport(LOG,
 					(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 					 errmsg("could not start an iot_jobs worker, will try again"),
 					 errhint("You might need to increase max_worker_processes.")));
+		}
 		return false;
 	}
 	(void) ij_root_note_register(true);

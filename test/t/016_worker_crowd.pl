@@ -67,6 +67,9 @@ $_->kill_kill foreach @load;
 within($node, 60, $_, q(SELECT NOT EXISTS (SELECT FROM jobs WHERE status = 'IN_PROGRESS')), "$_ is done, too")
   foreach @databases[ 0, 1 ];
 
+my $complaints = () = slurp_file($node->logfile) =~ /could not start an iot_jobs worker/g;
+is($complaints, 1, 'that there are few places is said once');
+
 # --- nothing grows with what was done ---
 sub memory_of_worker
 {
