@@ -33,7 +33,7 @@ why_no_chroot()
 debian_mirror()
 {
 	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(SITE)' 2>/dev/null |
-		sed -n 's/^Debian|Debian|//p' | head -n 1
+		sed -n 's/^Debian|Debian|//p' | sed -n 1p
 }
 
 # The proxy that this machine's own apt uses, for programs that ask the environment.

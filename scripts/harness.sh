@@ -54,14 +54,14 @@ find_major()
 	done
 	if [ -z "$major" ]; then
 		major=$(apt-cache depends postgresql 2>/dev/null |
-			sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1)
+			sed -n 's/.*Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | sed -n 1p)
 	fi
 	say "$major"
 }
 
 package_installed()
 {
-	dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
 # On Debian the first server package of a major creates a cluster and starts it.
