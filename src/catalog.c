@@ -41,10 +41,7 @@ static Oid	schema_oid = InvalidOid;
 static char schema_name[NAMEDATALEN];
 static char schema_quoted[2 * NAMEDATALEN + 3];
 
-/* the versions of the SQL objects that this library serves */
-static const char *const served_versions[] = {IJ_VERSION};
-
-/* changes of functions that this session has heard of, and at which the version was one we serve */
+/* changes of functions that this session has heard of, and at which the version was ours */
 static uint64 function_changes = 1;
 static uint64 served_at = 0;
 
@@ -73,8 +70,8 @@ ij_catalog_schema(void)
 }
 
 /*
- * The row of an extension: the schema it was created in, and the version of its SQL
- * objects.  There is no cache for pg_extension on every supported version, so read the
+ * The row of an extension: the schema it was created in and, if asked for, the version
+ * of its SQL objects.  There is no cache for pg_extension on every supported version, so read the
  * catalog.  False if it is not there.
  */
 static bool
@@ -93,11 +90,14 @@ read_extension(Oid extension, Oid *namespace, char **version)
 	found = HeapTupleIsValid(tuple);
 	if (found)
 	{
-		bool		isnull;
-
 		*namespace = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
-		*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
-													RelationGetDescr(rel), &isnull));
+		if (version != NULL)
+		{
+			bool		isnull;
+
+			*version = TextDatumGetCString(heap_getattr(tuple, Anum_pg_extension_extversion,
+														RelationGetDescr(rel), &isnull));
+		}
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -108,17 +108,6 @@ static void
 function_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	function_changes++;
-}
-
-static bool
-is_served(const char *version)
-{
-	for (int i = 0; i < lengthof(served_versions); i++)
-	{
-		if (strcmp(version, served_versions[i]) == 0)
-			return true;
-	}
-	return false;
 }
 
 void
@@ -143,7 +132,7 @@ ij_catalog_check_version(void)
 	changes = function_changes;
 	if (read_extension(get_extension_oid("iot_jobs", true), &namespace, &version))
 	{
-		if (!is_served(version))
+		if (strcmp(version, IJ_VERSION) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("iot_jobs library is version %s, but its SQL objects are version %s", IJ_VERSION, version),
@@ -204,13 +193,12 @@ ij_catalog_find(void)
 {
 	Oid			extension = get_extension_oid("iot_jobs", true);
 	Oid			namespace;
-	char	   *version;
 
 	if (!OidIsValid(extension))
 		return IJ_ABSENT;
 	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	if (get_extension_oid("iot_jobs", true) != extension ||
-		!read_extension(extension, &namespace, &version) || !use_schema(namespace))
+		!read_extension(extension, &namespace, NULL) || !use_schema(namespace))
 		return IJ_ABSENT;
 	return is_guarded("jobs") && is_guarded("job_executions") ? IJ_READY : IJ_INCOMPLETE;
 }

@@ -267,18 +267,21 @@ first_xid(uint64 next)
 }
 
 static uint64
+table_id(Oid relation)
+{
+	return ((uint64) MyDatabaseId << 32) | relation;
+}
+
+static uint64
 hash_ids(const text *tenant_id, const text *job_id, uint64 seed)
 {
-	uint64		hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(tenant_id),
-										   VARSIZE_ANY_EXHDR(tenant_id), seed);
-
-	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(job_id), VARSIZE_ANY_EXHDR(job_id), hash);
+	return ij_hash_text(job_id, ij_hash_text(tenant_id, seed));
 }
 
 static Key
 key_of(const IjCountedTable *table, const text *tenant_id, const text *job_id)
 {
-	uint64		place = hash_combine64(((uint64) MyDatabaseId << 32) | table->relation, table->life);
+	uint64		place = hash_combine64(table_id(table->relation), table->life);
 	Key			key;
 
 	key.a = hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[0], place));
@@ -462,12 +465,6 @@ go_blind_everywhere(uint64 xid)
  * Tables, and writers that silence the guard
  * ------------------------------------------------------------------------
  */
-
-static uint64
-table_id(Oid relation)
-{
-	return ((uint64) MyDatabaseId << 32) | relation;
-}
 
 static bool
 is_watched(Oid relation)

@@ -237,17 +237,11 @@ ij_direct_close(IjDirect *direct)
  * ------------------------------------------------------------------------
  */
 
-static Datum
-value_of(TupleTableSlot *slot, AttrNumber column, bool *isnull)
-{
-	return slot_getattr(slot, column, isnull);
-}
-
 static text *
 text_of(TupleTableSlot *slot, AttrNumber column)
 {
 	bool		isnull;
-	Datum		value = value_of(slot, column, &isnull);
+	Datum		value = slot_getattr(slot, column, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(value);
 }
@@ -256,7 +250,7 @@ static bool
 timestamp_of(TupleTableSlot *slot, AttrNumber column, TimestampTz *result)
 {
 	bool		isnull;
-	Datum		value = value_of(slot, column, &isnull);
+	Datum		value = slot_getattr(slot, column, &isnull);
 
 	*result = isnull ? 0 : DatumGetTimestampTz(value);
 	return !isnull;
@@ -272,7 +266,7 @@ static Jsonb *
 jsonb_copy_of(TupleTableSlot *slot, AttrNumber column)
 {
 	bool		isnull;
-	Datum		value = value_of(slot, column, &isnull);
+	Datum		value = slot_getattr(slot, column, &isnull);
 
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
@@ -288,7 +282,7 @@ number_of(const IjDirect *direct, TupleTableSlot *slot)
 {
 	bool		isnull;
 
-	return DatumGetInt64(value_of(slot, direct->shape->columns[IJ_E_EXECUTION_NUMBER], &isnull));
+	return DatumGetInt64(slot_getattr(slot, direct->shape->columns[IJ_E_EXECUTION_NUMBER], &isnull));
 }
 
 static void

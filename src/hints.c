@@ -13,9 +13,9 @@
 
 #include "access/htup_details.h"
 #include "common/hashfn.h"
-#include "utils/builtins.h"
 #include "miscadmin.h"
 #include "storage/lwlock.h"
+#include "utils/builtins.h"
 
 #include "hints.h"
 #include "shmem.h"
@@ -64,17 +64,10 @@ ij_hints_attach(void *place)
 	hints = place;
 }
 
-static uint64
-hash_bytes_of(const text *value, uint64 seed)
-{
-	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value),
-							   VARSIZE_ANY_EXHDR(value), seed);
-}
-
 uint64
 ij_hint_hash(const text *value)
 {
-	return hash_bytes_of(value, hints->seed);
+	return ij_hash_text(value, hints->seed);
 }
 
 /*
@@ -87,9 +80,9 @@ hint_key(IjHintKind kind, const text *tenant_id, const text *job_id)
 	uint64		key = hints->seed;
 
 	key = hash_combine64(key, ((uint64) MyDatabaseId << 8) | kind);
-	key = hash_bytes_of(tenant_id, key);
+	key = ij_hash_text(tenant_id, key);
 	if (job_id != NULL)
-		key = hash_bytes_of(job_id, key);
+		key = ij_hash_text(job_id, key);
 	return key;
 }
 

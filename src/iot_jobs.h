@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
@@ -26,6 +27,13 @@ ij_same_text(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+static inline uint64
+ij_hash_text(const text *value, uint64 seed)
+{
+	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value),
+							   VARSIZE_ANY_EXHDR(value), seed);
 }
 
 /* longest id a caller may give, in characters; AWS allows 64 for a job and 128 for a thing */

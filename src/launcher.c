@@ -453,6 +453,15 @@ compare_yield(const void *a, const void *b)
 	return compare_started_at(a, b);
 }
 
+/* the databases whose workers have had their turn make room for others */
+static void
+ask_to_yield(IjDatabase **working, int nworking, int wanted)
+{
+	qsort(working, nworking, sizeof(IjDatabase *), compare_yield);
+	for (int i = 0; i < Min(wanted, nworking); i++)
+		ij_databases_ask_to_yield(working[i]->dboid);
+}
+
 /*
  * One look at everything; returns when to look again if nothing happens.
  */
@@ -532,29 +541,21 @@ launcher_turn(void)
 	qsort(waiting, nwaiting, sizeof(IjDatabase *), compare_started_at);
 	for (int i = 0; i < nwaiting; i++)
 	{
-		bool		has_place = places > 0;
-
-		if (has_place && !database_ready(waiting[i], now))
+		if (places > 0 && !database_ready(waiting[i], now))
 		{
 			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
 			continue;
 		}
-		if (has_place && !start_worker(waiting[i], now))
+		if (places > 0 && start_worker(waiting[i], now))
 		{
-			/* the server has fewer places than we may have workers: share what we have */
+			places--;
+			continue;
+		}
+		/* the server may have fewer places than we may have workers: share what we have */
+		if (places > 0)
 			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
-			has_place = false;
-		}
-		if (!has_place)
-		{
-			int			wanted = nwaiting - i;
-
-			qsort(working, nworking, sizeof(IjDatabase *), compare_yield);
-			for (int j = 0; j < Min(wanted, nworking); j++)
-				ij_databases_ask_to_yield(working[j]->dboid);
-			break;
-		}
-		places--;
+		ask_to_yield(working, nworking, nwaiting - i);
+		break;
 	}
 	return wake_at;
 }

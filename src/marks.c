@@ -131,15 +131,9 @@ ij_marks_attach(void *place)
  */
 
 static uint64
-hash_of(const text *value, uint64 seed)
-{
-	return hash_bytes_extended((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), seed);
-}
-
-static uint64
 tenant_key(const text *tenant_id)
 {
-	return hash_of(tenant_id, hash_combine64(marks->seed, MyDatabaseId));
+	return ij_hash_text(tenant_id, hash_combine64(marks->seed, MyDatabaseId));
 }
 
 int
@@ -226,7 +220,7 @@ mark_key(const IjMarkView *view, const text *device_id)
 {
 	uint64		key = tenant_key(view->tenant_id);
 
-	return device_id ? hash_of(device_id, key) : key;
+	return device_id ? ij_hash_text(device_id, key) : key;
 }
 
 static Mark *

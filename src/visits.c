@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -56,24 +55,15 @@ ij_visits_init(void)
  * ------------------------------------------------------------------------
  */
 
-static text *
-copy_text(const text *value)
-{
-	return cstring_to_text_with_len(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-}
-
-static uint32
+static uint64
 hash_ids(const text *tenant_id, const text *job_id)
 {
-	return hash_combine(hash_bytes((const unsigned char *) VARDATA_ANY(tenant_id),
-								   VARSIZE_ANY_EXHDR(tenant_id)),
-						hash_bytes((const unsigned char *) VARDATA_ANY(job_id),
-								   VARSIZE_ANY_EXHDR(job_id)));
+	return ij_hash_text(job_id, ij_hash_text(tenant_id, 0));
 }
 
 /* the lists are short, and the hash settles nearly every comparison */
 static IjVisit *
-find(dlist_head *list, uint32 hash, const text *tenant_id, const text *job_id)
+find(dlist_head *list, uint64 hash, const text *tenant_id, const text *job_id)
 {
 	dlist_iter	iter;
 
@@ -131,7 +121,7 @@ put_off_visit(IjVisit *visit, int64 ms)
 void
 ij_visits_add(const text *tenant_id, const text *job_id)
 {
-	uint32		hash = hash_ids(tenant_id, job_id);
+	uint64		hash = hash_ids(tenant_id, job_id);
 	MemoryContext old_context;
 	IjVisit    *visit;
 
@@ -148,8 +138,8 @@ ij_visits_add(const text *tenant_id, const text *job_id)
 	old_context = MemoryContextSwitchTo(visit_context);
 	visit = palloc0(sizeof(IjVisit));
 	visit->hash = hash;
-	visit->tenant_id = copy_text(tenant_id);
-	visit->job_id = copy_text(job_id);
+	visit->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
+	visit->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
 	MemoryContextSwitchTo(old_context);
 	dlist_push_tail(&ready, &visit->node);
 }

@@ -16,7 +16,7 @@
 typedef struct IjVisit
 {
 	dlist_node	node;
-	uint32		hash;			/* of the ids */
+	uint64		hash;			/* of the ids */
 	text	   *tenant_id;
 	text	   *job_id;
 	bool		alone;			/* in a transaction of its own */
