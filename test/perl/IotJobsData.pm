@@ -303,14 +303,15 @@ sub nothing_lost
 #   deleted   the job was marked for it
 #   deleting  the job may have been: nothing is promised of it any more
 #
-# A line that was cut short was not read by anybody.
+# A line that was cut short was not read by anybody; one without a bar is not of the
+# ledger (psql shows what it was to keep if it loses its connection just then).
 sub broken_promises
 {
 	my ($node, $database, $file) = @_;
-	my $whole = "$file.whole";
+	my $whole = "$file-whole";
 
 	unlink $whole;
-	append_to_file($whole, slurp_file($file) =~ /\A((?:.*\n)*)/ ? $1 : '');
+	append_to_file($whole, join('', slurp_file($file) =~ /^.*\|.*\n/mg));
 	return $node->safe_psql($database, qq{
 		CREATE TEMP TABLE ledger (what text, tenant_id text, job_id text, device_id text, number bigint);
 		\\copy ledger FROM '$whole' WITH (DELIMITER '|', NULL '')

@@ -148,7 +148,7 @@ sub crash_under_load
 	$node->wait_for_log(qr/database system is ready to accept connections/, $log);
 
 	# a line that was cut short was not read by anybody
-	my $told = join('', map { slurp_file("$files/$job-$_.out") =~ /\A((?:.*\n)*)/ ? $1 : '' } keys %script);
+	my $told = join('', map { slurp_file("$files/$job-$_.out") =~ /^.*\n/mg } keys %script);
 	my %told;
 	$told{$1}++ while $told =~ /^(\w+)\|/mg;
 	note(join(', ', map { "$_: $told{$_}" } sort keys %told));
