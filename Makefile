@@ -13,6 +13,7 @@ EXTVERSION  := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" iot_jobs.
 MODULE_big   = iot_jobs
 PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
 OBJS = \
+	src/bytes.o \
 	src/catalog.o \
 	src/counters.o \
 	src/databases.o \

@@ -9,38 +9,9 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-/*
- * The length of a string as jsonb_out() prints it, by the rules of escape_json(), or
- * anything above limit if it is longer.
- */
-static int64
-string_text_length(const char *str, int len, int64 limit)
-{
-	int64		length = 2;		/* the quotes */
+#include "bytes.h"
 
-	for (int i = 0; i < len && length <= limit; i++)
-	{
-		switch (str[i])
-		{
-			case '\b':
-			case '\f':
-			case '\n':
-			case '\r':
-			case '\t':
-			case '"':
-			case '\\':
-				length += 2;
-				break;
-			default:
-				/* \u and four digits */
-				length += (unsigned char) str[i] < ' ' ? 6 : 1;
-				break;
-		}
-	}
-	return length;
-}
-
-/* the same for any scalar */
+/* the length of a scalar as jsonb_out() prints it, or anything above limit if it is longer */
 static int64
 scalar_text_length(const JsonbValue *value, int64 limit)
 {
@@ -51,7 +22,7 @@ scalar_text_length(const JsonbValue *value, int64 limit)
 		case jbvBool:
 			return value->val.boolean ? 4 : 5;
 		case jbvString:
-			return string_text_length(value->val.string.val, value->val.string.len, limit);
+			return ij_bytes_json_length(value->val.string.val, value->val.string.len, limit);
 		case jbvNumeric:
 			{
 				char	   *number = DatumGetCString(DirectFunctionCall1(numeric_out,
@@ -104,7 +75,7 @@ ij_jsonb_text_exceeds(const Jsonb *value, int64 limit)
 			case WJB_KEY:
 				if (!first)
 					length += 2;
-				length += string_text_length(v.val.string.val, v.val.string.len, limit - length) + 2;	/* ": " */
+				length += ij_bytes_json_length(v.val.string.val, v.val.string.len, limit - length) + 2;	/* ": " */
 				first = true;
 				break;
 			case WJB_VALUE:

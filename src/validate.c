@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "bytes.h"
 #include "errors.h"
 #include "guc.h"
 #include "iot_jobs.h"
@@ -38,7 +39,6 @@ static Complaint complain_about_text(const char *argument, const text *value, in
 static Complaint complain_about_size(const char *argument, const Jsonb *value, int limit,
 									 const char *hint);
 static Complaint complain_about_details(const Jsonb *value);
-static bool is_printable(pg_wchar c);
 static const char *json_kind(const Jsonb *value);
 
 static void
@@ -91,7 +91,6 @@ static Complaint
 complain_about_text(const char *argument, const text *value, int max_chars)
 {
 	Complaint	complaint = {NULL, NULL, NULL};
-	int			encoding = GetDatabaseEncoding();
 	const char *p = VARDATA_ANY(value);
 	const char *end = p + VARSIZE_ANY_EXHDR(value);
 	int			chars = 0;
@@ -99,23 +98,18 @@ complain_about_text(const char *argument, const text *value, int max_chars)
 	if (p == end)
 		complaint.message = psprintf("argument \"%s\" must not be empty", argument);
 
-	for (; p < end && chars < max_chars; p += pg_encoding_mblen(encoding, p))
+	while (p < end && chars < max_chars && complaint.message == NULL)
 	{
-		pg_wchar	c = (unsigned char) *p;
+		uint32_t	c = 0;
+		size_t		size = ij_bytes_utf8(p, end - p, &c);
 
 		chars++;
-		if (IS_HIGHBIT_SET(*p))
-		{
-			if (encoding != PG_UTF8)
-				continue;
-			c = utf8_to_unicode((const unsigned char *) p);
-		}
-		if (!is_printable(c))
+		if (size == 0 || !ij_bytes_printable(c))
 		{
 			complaint.message = psprintf("argument \"%s\" has a character that cannot be printed", argument);
 			complaint.detail = psprintf("Character %d is U+%04X.", chars, (unsigned int) c);
-			break;
 		}
+		p += size;
 	}
 
 	if (p < end && complaint.message == NULL)
@@ -129,22 +123,6 @@ complain_about_text(const char *argument, const text *value, int max_chars)
 	if (complaint.message != NULL)
 		complaint.hint = psprintf("Use 1 to %d characters, none of them a control character.", max_chars);
 	return complaint;
-}
-
-/*
- * Control characters (C0, DEL, C1), the two separators that break a line as a
- * control character does, and what Unicode says is no character at all.
- */
-static bool
-is_printable(pg_wchar c)
-{
-	if (c < 0x20 || (c >= 0x7F && c <= 0x9F))
-		return false;
-	if (c == 0x2028 || c == 0x2029)
-		return false;
-	if ((c >= 0xFDD0 && c <= 0xFDEF) || (c & 0xFFFE) == 0xFFFE)
-		return false;
-	return true;
 }
 
 /* ----------------------------------------------------------------
