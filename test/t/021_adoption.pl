@@ -242,9 +242,9 @@ $node->safe_psql('postgres', "CREATE EXTENSION IF NOT EXISTS iot_jobs; $grants")
 my $told = join('', map { slurp_file("$files/$_.out") } keys %script);
 my %refused;
 my $complaints = join('', map { slurp_file("$files/$_.err") } keys %script);
-# The server takes no lock on a function between parsing and calling it, and says so
-# itself when it is gone in between.
-my $vanished = qr/ERROR:  XX000: cache lookup failed for (?:function|type) \d+/;
+# The server takes no lock on a function between parsing and calling it, nor on the
+# composite type of its result, and says so itself when one is gone in between.
+my $vanished = qr/ERROR:  XX000: (?:cache lookup failed for (?:function|type) \d+|could not open relation with OID \d+)/;
 $complaints =~ s/$vanished//g;
 $refused{$1}++ while $complaints =~ /(?:ERROR|FATAL|PANIC):  (\w+): /g;
 note(join(', ', map { "$_: $refused{$_}" } sort keys %refused));

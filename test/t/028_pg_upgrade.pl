@@ -35,10 +35,10 @@ $conf .= "iot_jobs.worker_enabled = off\n";
 
 sub server
 {
-	my ($number) = @_;
+	my ($number, $name) = @_;
 
 	# 18 checksums pages unless told otherwise, and both sides must do the same
-	return data_server("server$number", conf => $conf, install_path => $installations[$number], init => { extra => ['-k'] });
+	return data_server($name // "server$number", conf => $conf, install_path => $installations[$number], init => { extra => ['-k'] });
 }
 
 # What versions say in different words: 17 has one more privilege to grant, and takes
@@ -108,22 +108,47 @@ my $schedules = schedules($node);
 like($portrait, qr/policy not_secret on jobs: RESTRICTIVE/, 'there is something to lose');
 $node->stop;
 
-foreach my $number (1 .. $#installations)
+sub upgraded
 {
-	my $new = server($number);
-	my $name = sprintf('%s to %s', $node->pg_version, $new->pg_version);
+	my ($old, $new) = @_;
 	my $folder = PostgreSQL::Test::Utils::tempdir;
 
 	# it leaves a script where it is called
 	chdir($folder) or die "could not enter $folder: $!";
-	$new->command_ok(
+	return run_log(
 		[
 			$new->install_path . '/bin/pg_upgrade', '--no-sync',
-			'--old-datadir' => $node->data_dir, '--new-datadir' => $new->data_dir,
-			'--old-bindir' => $node->install_path . '/bin', '--new-bindir' => $new->install_path . '/bin',
-			'--socketdir' => $new->host, '--old-port' => $node->port, '--new-port' => $new->port
-		],
-		"$name: pg_upgrade");
+			'--old-datadir' => $old->data_dir, '--new-datadir' => $new->data_dir,
+			'--old-bindir' => $old->install_path . '/bin', '--new-bindir' => $new->install_path . '/bin',
+			'--socketdir' => $new->host, '--old-port' => $old->port, '--new-port' => $new->port
+		]);
+}
+
+# Can this pair of installations upgrade one plain table?  Not every pair of minor
+# releases can: 15.20 and 17.12 mark each column with an option that 18.6 does not know.
+sub can_upgrade_anything
+{
+	my ($number) = @_;
+	my ($old, $new) = (server($number - 1, "plain_old$number"), server($number, "plain_new$number"));
+
+	$old->start;
+	$old->safe_psql('postgres', 'CREATE TABLE plain (a int)');
+	$old->stop;
+	return upgraded($old, $new);
+}
+
+foreach my $number (1 .. $#installations)
+{
+	my $new = server($number);
+	my $name = sprintf('%s to %s', $node->pg_version, $new->pg_version);
+	my $done = upgraded($node, $new);
+
+  SKIP:
+	{
+		skip("pg_upgrade from $name fails on a database with one plain table", 1) if !$done && !can_upgrade_anything($number);
+		ok($done, "$name: pg_upgrade");
+	}
+	last if !$done;
 	$new->start;
 	same_lines(rows($new, 'postgres'), $rows, "$name: the rows");
 	same_lines(comparable($new), $portrait, "$name: definitions, policies, triggers, grants and extension");

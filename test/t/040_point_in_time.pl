@@ -18,7 +18,8 @@ use PostgreSQL::Test::Utils;
 use IotJobsData;
 
 my $moments = $ENV{IOT_JOBS_LONG} ? 100 : 3;
-my $calls = 600;
+# more than the moments need: the load is ended when they have been taken
+my $calls = $ENV{IOT_JOBS_LONG} ? 20_000 : 600;
 my $fleet = 500;
 
 my $node = data_server('origin', init => { has_archiving => 1, allows_streaming => 1 },
