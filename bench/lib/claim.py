@@ -1,6 +1,6 @@
 """Single devices: claim by device, and report."""
 
-from harness import BARE, PRODUCT, Failure, count, empty, load, settle, sql, steady
+from harness import BARE, PRODUCT, Failure, count, empty, lean_indexes, load, settle, sql, steady
 
 # executions of each device when the row begins
 QUEUED = 10
@@ -27,7 +27,7 @@ class Turns:
         return rate
 
 
-def measure_claim(figures, size):
+def claims(figures, size, profile, target):
     devices = size['claim_devices']
     turns = Turns(devices * QUEUED)
     rates = []
@@ -48,14 +48,24 @@ def measure_claim(figures, size):
     for clients in (1, 4, 16):
         for on in (True, False):
             word = 'on' if on else 'off'
-            case = f'claim by device, {clients} client{"s" if clients > 1 else ""}, sync {word}'
+            case = f'{profile}claim by device, {clients} client{"s" if clients > 1 else ""}, sync {word}'
             values = figures.alternate(case, {
                 'start_next_pending_job_execution': lambda: claim(PRODUCT, 'claim.sql', clients, on),
                 'UPDATE by full key': lambda: claim(BARE, 'claim_bare.sql', clients, on)}, size['repetitions'], '/s')
             a, b = values.values()
-            figures.compare(case, a, b, 'UPDATE by full key', '/s', ('>=', 1.10))
+            figures.compare(case, a, b, 'UPDATE by full key', '/s', ('>=', target))
             rates += [(clients, word, 'iot_jobs', v) for v in a] + [(clients, word, 'UPDATE by full key', v) for v in b]
+    return rates
+
+
+def measure_claim(figures, size):
+    rates = claims(figures, size, '', 1.10)
     figures.series('claim_by_clients.csv', ['clients', 'sync', 'how', 'per_second'], rates)
+
+
+def measure_claim_lean(figures, size):
+    with lean_indexes():
+        claims(figures, size, 'lean: ', 1.9)
 
 
 def measure_report(figures, size):

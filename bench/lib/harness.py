@@ -1,5 +1,6 @@
 """psql, pgbench and figures: what the rows are written with."""
 
+import contextlib
 import csv
 import glob
 import os
@@ -247,6 +248,18 @@ def create_databases():
 
 def empty(database):
     sql(database, 'TRUNCATE tenants CASCADE')
+
+
+@contextlib.contextmanager
+def lean_indexes():
+    """The product on its lean indexes, its tables empty before and after."""
+    empty(PRODUCT)
+    sql(PRODUCT, "SELECT use_job_indexes('lean')")
+    try:
+        yield
+    finally:
+        empty(PRODUCT)
+        sql(PRODUCT, "SELECT use_job_indexes('contract')")
 
 
 def register(database, devices):

@@ -2,7 +2,7 @@
 
 import time
 
-from harness import (BARE, LONG, PRODUCT, TENANT, Failure, Pgbench, empty, job_id, load, number, percentile,
+from harness import (BARE, LONG, PRODUCT, TENANT, Failure, Pgbench, empty, job_id, lean_indexes, load, number, percentile,
                      seconds, settle, sql)
 
 JOB = job_id(1)
@@ -41,7 +41,7 @@ def update(size):
     return took, took
 
 
-def measure(figures, size):
+def masses(figures, size, profile, target):
     executions, others = size['mass'], size['mass_others']
     seen = {}
 
@@ -63,21 +63,30 @@ def measure(figures, size):
         during = [latency for end, latency, _ in log if began <= end <= over]
         tails = percentile(during, 0.99) * 1000, percentile(alone, 0.99) * 1000
         seen.setdefault(name, []).append((tails, longest * 1000))
-        figures.record(f'claims beside {name}', 'p99 during', len(seen[name]), tails[0], 'ms')
-        figures.record(f'claims beside {name}', 'p99 before', len(seen[name]), tails[1], 'ms')
+        figures.record(f'{profile}claims beside {name}', 'p99 during', len(seen[name]), tails[0], 'ms')
+        figures.record(f'{profile}claims beside {name}', 'p99 before', len(seen[name]), tails[1], 'ms')
         return took
 
-    values = figures.alternate(f'{executions:,} QUEUED executions', {
+    values = figures.alternate(f'{profile}{executions:,} QUEUED executions', {
         'expiry': lambda: one('expiry', PRODUCT, 'claim_elsewhere.sql', expire),
         'bare UPDATE': lambda: one('bare UPDATE', BARE, 'claim_elsewhere_bare.sql', update),
         'cancel_job': lambda: one('cancel_job', PRODUCT, 'claim_elsewhere.sql', cancel),
     }, size['mass_repetitions'], 's')
     for name in ('expiry', 'cancel_job'):
-        figures.compare(f'{name} of {executions:,} QUEUED', values[name], values['bare UPDATE'],
-                        'one bare UPDATE', 's', ('<=', 0.80))
+        figures.compare(f'{profile}{name} of {executions:,} QUEUED', values[name], values['bare UPDATE'],
+                        'one bare UPDATE', 's', ('<=', target))
     for name in ('expiry', 'cancel_job', 'bare UPDATE'):
-        figures.compare(f'{size["claim_rate"]:,} claims/s beside {name}: p99',
+        figures.compare(f'{profile}{size["claim_rate"]:,} claims/s beside {name}: p99',
                         [tails[0] for tails, _ in seen[name]], [tails[1] for tails, _ in seen[name]],
                         'the same before', 'ms', ('<=', 1.5) if name != 'bare UPDATE' else None)
-    figures.absolute('longest transaction of the worker while it expires',
+    figures.absolute(f'{profile}longest transaction of the worker while it expires',
                      [longest for _, longest in seen['expiry']], 'ms', ('<=', 100))
+
+
+def measure(figures, size):
+    masses(figures, size, '', 0.80)
+
+
+def measure_lean(figures, size):
+    with lean_indexes():
+        masses(figures, size, 'lean: ', 0.25)

@@ -22,6 +22,7 @@ from harness import Failure, Figures, create_databases, met, say, sql
 ROWS = {
     'fan-out': fanout.measure,
     'claim': claim.measure_claim,
+    'claim-lean': claim.measure_claim_lean,
     'report': claim.measure_report,
     'batch': gateway.measure_batch,
     'one': gateway.measure_one,
@@ -29,6 +30,7 @@ ROWS = {
     'completion': latency.measure_completion,
     'expiry': latency.measure_expiry,
     'mass': mass.measure,
+    'mass-lean': mass.measure_lean,
     'idle': idle.measure_idle,
     'pass': idle.measure_pass,
     'counts': counts.measure,
