@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "hints.h"
+#include "iot_jobs.h"
 #include "shmem.h"
 
 /* 16384 hints in 2.3 MB; a job beyond them costs its reporters a wake-up each */
