@@ -11,13 +11,13 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
 use List::Util qw(sum);
-use POSIX ();
 use Test::More;
 use Time::HiRes qw(time usleep);
 
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
+use IotJobsCallers;
 use IotJobsData;
 
 my $cycles = $ENV{IOT_JOBS_KILLS} || 16;
@@ -48,8 +48,7 @@ $node->safe_psql('postgres', q{
 
 # What a client does in turn.  It says beforehand that it deletes a job: it may never
 # hear that it did.
-my $files = PostgreSQL::Test::Utils::tempdir;
-my $turn = q{
+my $callers = IotJobsCallers->new($node, q{
 SELECT 'new', tenant_id, job_id, NULL, total_executions FROM create_job('acme', 'x', target_group_id => 'g');
 SELECT 'claim', tenant_id, job_id, device_id, execution_number FROM claim_job_executions('acme', 5);
 SELECT 'new', tenant_id, job_id, NULL, total_executions FROM create_job('acme', 'x', target_all => true, expires_in => '100 ms');
@@ -65,33 +64,7 @@ SELECT 'canceled', c.tenant_id, c.job_id, NULL, NULL
 SELECT COALESCE((SELECT job_id FROM jobs WHERE status IN ('COMPLETED', 'CANCELED') ORDER BY random() LIMIT 1), 'none') AS job \gset
 \echo deleting|acme|:job||
 SELECT 'deleted', tenant_id, job_id, NULL, NULL FROM delete_job('acme', :'job');
-};
-append_to_file("$files/turn.sql", $turn x 20);
-
-# Calls until the file "stop" is there, whatever happens to its server.
-sub start_caller
-{
-	my ($n) = @_;
-	my $pid = fork;
-
-	die "could not fork: $!" unless defined $pid;
-	return $pid if $pid;
-	$ENV{PGHOST} = $node->host;
-	$ENV{PGPORT} = $node->port;
-	while (!-e "$files/stop")
-	{
-		system("psql -XAtq -v VERBOSITY=sqlstate -d postgres -f '$files/turn.sql' >>'$files/ledger.$n' 2>>'$files/errors.$n' </dev/null");
-		usleep(20_000);
-	}
-	POSIX::_exit(0);
-}
-
-my @callers;
-
-sub bytes_told
-{
-	return sum(0, map { -s } glob("$files/ledger.*"));
-}
+});
 
 # ----------------------------------------------------------------
 # Kills
@@ -144,25 +117,21 @@ sub nothing_lost_so_far
 {
 	my ($name) = @_;
 
-	append_to_file("$files/stop", '');
-	finished(60, @callers) or fail("$name: the clients come to an end");
-	unlink("$files/stop", "$files/ledger");
-	append_to_file("$files/ledger", join('', map { slurp_file($_) =~ /^.*\n/mg } glob("$files/ledger.*")));
-	nothing_lost($node, 'postgres', $name, ledger => "$files/ledger");
-	@callers = map { start_caller($_) } 1 .. $clients;
+	$callers->stop or fail("$name: the clients come to an end");
+	nothing_lost($node, 'postgres', $name, ledger => $callers->ledger);
+	$callers->start($clients);
 	return;
 }
 
-@callers = map { start_caller($_) } 1 .. $clients;
+$callers->start($clients);
 my @kinds = (qw(client worker postmaster client worker launcher client), 'postmaster');
 for my $cycle (1 .. $cycles)
 {
-	my $told = bytes_told();
 	my $deadline = time + seconds(60);
 	my $kind = $kinds[$cycle % @kinds];
 
 	# somewhere in the middle of what they do
-	usleep(5_000) until bytes_told() >= $told + 2000 || time > $deadline;
+	$callers->go_on(2000);
 	usleep(int(rand(50_000)));
 	if ($kind eq 'postmaster')
 	{
@@ -174,18 +143,13 @@ for my $cycle (1 .. $cycles)
 	}
 	nothing_lost_so_far("$cycle times killed") if $cycle % $check_every == 0 || $cycle == $cycles;
 }
-append_to_file("$files/stop", '');
-finished(60, @callers);
+$callers->stop;
 
-my $lines = () = join('', map { slurp_file($_) } glob("$files/ledger.*")) =~ /^(?!deleting)./mg;
+my $lines = () = slurp_file($callers->ledger) =~ /^(?!deleting)./mg;
 note(join(', ', map { "$_ killed $killed{$_} times" } sort keys %killed) . "; $lines rows acknowledged");
 is(sum(values %killed), $cycles, 'it was killed as often as that');
 cmp_ok($lines, '>', 20 * $cycles, 'and they were told things');
-my %errors;
-foreach my $file (glob("$files/errors.*"))
-{
-	$errors{$_}++ foreach slurp_file($file) =~ /(?:ERROR|PANIC):  (\w+)/g;
-}
+my %errors = $callers->errors;
 is(join(' ', grep { !/^IJ00[12]$/ } sort keys %errors), '', 'no error but that others were first');
 unlike(slurp_file($node->logfile), qr/TRAP:|PANIC:|stuck spinlock|invalid memory/, 'and nothing worse is in the log');
 $node->stop;
