@@ -117,7 +117,8 @@ ALTER DATABASE jobs SET plan_cache_mode = force_generic_plan;
 ALTER DATABASE jobs SET jit = on;
 ALTER DATABASE jobs SET jit_above_cost = 0;));
 my @newer = $node->pg_version >= 17 ? ('transaction_timeout') : ();
-$node->safe_psql('jobs', "ALTER DATABASE jobs SET $_ = 1") foreach @newer;
+# from elsewhere: the settings above hold for whoever connects here from now on
+$node->safe_psql('postgres', "ALTER DATABASE jobs SET $_ = 1") foreach @newer;
 $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid($node, 'jobs') . ')');
 
 # ... nor for us
