@@ -707,9 +707,10 @@ typedef struct Candidate
 
 /*
  * The open executions of one device, in the order in which it is to have them; only
- * the next few at a time, so that a device with a long queue costs no memory.
+ * the next few at a time, so that neither a device with a long queue nor a batch for
+ * many devices costs much memory.  The first will nearly always do.
  */
-#define CANDIDATES	16
+#define CANDIDATES	4
 
 typedef struct Queue
 {
