@@ -27,7 +27,7 @@ class Turns:
         return rate
 
 
-def claims(figures, size, profile, target):
+def claims(figures, size, profile, numbers, target):
     devices = size['claim_devices']
     turns = Turns(devices * QUEUED)
     rates = []
@@ -45,8 +45,8 @@ def claims(figures, size, profile, target):
             VACUUM job_executions""")
         return rate
 
-    for clients in (1, 4, 16):
-        for on in (True, False):
+    for clients in numbers:
+        for on in size['claim_sync']:
             word = 'on' if on else 'off'
             case = f'{profile}claim by device, {clients} client{"s" if clients > 1 else ""}, sync {word}'
             values = figures.alternate(case, {
@@ -59,13 +59,13 @@ def claims(figures, size, profile, target):
 
 
 def measure_claim(figures, size):
-    rates = claims(figures, size, '', 1.10)
+    rates = claims(figures, size, '', (1, 4, 16), 1.10)
     figures.series('claim_by_clients.csv', ['clients', 'sync', 'how', 'per_second'], rates)
 
 
 def measure_claim_lean(figures, size):
     with lean_indexes():
-        claims(figures, size, 'lean: ', 1.9)
+        claims(figures, size, 'lean: ', size['lean_clients'], 1.9)
 
 
 def measure_report(figures, size):

@@ -1,6 +1,6 @@
 """Gateways: claims and reports in batches, and many that take one at a time."""
 
-from harness import (BARE, PRODUCT, Failure, count, empty, load, number, pgbench, settle, sql,
+from harness import (BARE, PRODUCT, Failure, count, empty, lean_indexes, load, number, pgbench, settle, sql,
                      synchronous)
 import peer
 from peer import BATCH
@@ -31,8 +31,8 @@ def fill_product(devices, jobs):
     settle(PRODUCT)
 
 
-def measure_batch(figures, size):
-    devices, jobs = size['devices'], size['batch_jobs']
+def batches(figures, size, profile, worker=None):
+    devices, jobs = size['batch_devices'], size['batch_jobs']
     gateways = devices // BATCH
     state = {'first': 0}
 
@@ -53,8 +53,7 @@ def measure_batch(figures, size):
             raise Failure('the queue ran dry')
         return (before - left) / run.elapsed
 
-    worker = peer.Graphile() if figures.mode != 'quick' else None
-    for on in (True, False):
+    for on in size['batch_sync']:
         word = 'on' if on else 'off'
         fill_product(devices, jobs)
         fill_queue(size['queue'])
@@ -64,24 +63,35 @@ def measure_batch(figures, size):
             'plain queue': lambda: queue(on),
             'tenant-wide': lambda: product('gateway_tenant.sql', on),
         }
-        if worker and worker.installed:
+        if worker:
             worker.fill(size['queue'])
             variants['graphile-worker'] = lambda: worker.batch(CLIENTS, size['batch_window'], on)
-        values = figures.alternate(f'claim and report {BATCH} a call, sync {word}', variants,
+        values = figures.alternate(f'{profile}claim and report {BATCH} a call, sync {word}', variants,
                                    size['repetitions'], 'jobs/s')
         best = max((name for name in values if name in ('plain queue', 'graphile-worker')),
                    key=lambda name: sum(values[name]))
         for name in ('for a list of devices', 'tenant-wide'):
-            figures.compare(f'claim and report {BATCH} a call, {CLIENTS} clients, {name}, sync {word}',
+            figures.compare(f'{profile}claim and report {BATCH} a call, {CLIENTS} clients, {name}, sync {word}',
                             values[name], values[best], best, 'jobs/s', ('>=', 1.5))
         if 'graphile-worker' in values and best != 'graphile-worker':
-            figures.compare(f'the same, tenant-wide, sync {word}', values['tenant-wide'],
-                            values['graphile-worker'], 'graphile-worker', 'jobs/s', ('>=', 1.5))
-    if worker and not worker.installed:
-        figures.note('graphile-worker (npm)', f'not installed: {worker.reason}')
-    elif not worker:
-        figures.note('graphile-worker (npm)', 'only with --full')
+            for name in ('for a list of devices', 'tenant-wide'):
+                figures.compare(f'the same, {name}, sync {word}', values[name],
+                                values['graphile-worker'], 'graphile-worker', 'jobs/s', ('>=', 1.5))
     sql(PRODUCT, 'DROP TABLE gateways')
+
+
+def measure_batch(figures, size):
+    worker = peer.Graphile() if figures.mode != 'quick' else None
+    batches(figures, size, '', worker if worker and worker.installed else None)
+    if not worker:
+        figures.note('graphile-worker (npm)', 'only with --full')
+    elif not worker.installed:
+        figures.note('graphile-worker (npm)', f'not installed: {worker.reason}')
+
+
+def measure_batch_lean(figures, size):
+    with lean_indexes():
+        batches(figures, size, 'lean: ')
 
 
 def measure_one(figures, size):
