@@ -16,6 +16,7 @@ OBJS = \
 	src/bytes.o \
 	src/catalog.o \
 	src/counters.o \
+	src/counts.o \
 	src/databases.o \
 	src/direct.o \
 	src/direct_insert.o \

@@ -24,6 +24,7 @@
 
 #include "catalog.h"
 #include "counters.h"
+#include "counts.h"
 #include "errors.h"
 #include "executions.h"
 #include "fanout.h"
@@ -235,7 +236,7 @@ counted_job_result(FunctionCallInfo fcinfo, const IjJob *job, bool stable)
 {
 	IjCounts	counts;
 
-	ij_store_count_executions(job->tenant_id, job->job_id, stable, &counts);
+	ij_counts_of_job(job->tenant_id, job->job_id, stable, &counts);
 	return job_result(fcinfo, job, &counts);
 }
 

@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "counts.h"
 #include "executions.h"
 #include "fault.h"
 #include "guard.h"
@@ -188,7 +189,7 @@ complete(IjJob *job, IjSweepCounts *counts)
 	if (!is_abandoned(job) &&
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
 		return IJ_VISIT_DONE;
-	ij_store_check_no_open_counts(job->tenant_id, job->job_id);
+	ij_counts_check_none_open(job->tenant_id, job->job_id);
 	IJ_FAULT(completion_begun);
 	set_completed(job);
 	IJ_FAULT(job_completed);
