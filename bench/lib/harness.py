@@ -230,7 +230,24 @@ DEVICE_SQL = '(100000000000 + d)::text'
 JOB_SQL = '(2026110000000000000 + j)::text'
 
 
+def fill_wal():
+    """Go once through the WAL that is kept, as a server in use has.
+
+    A new server makes each segment when it comes to it, 16 MB of zeroes and their
+    flush, and everybody who commits waits meanwhile.
+    """
+    sql('postgres', """
+        SELECT count(s) FROM generate_series(1, (
+                SELECT min_size.setting::bigint * 1024 * 1024 / segment.setting::bigint
+                FROM pg_settings min_size, pg_settings segment
+                WHERE min_size.name = 'min_wal_size' AND segment.name = 'wal_segment_size')) n,
+            LATERAL (SELECT pg_logical_emit_message(false, 'bench', n::text), pg_switch_wal()) s""")
+    sql('postgres', 'CHECKPOINT')
+    sql('postgres', 'CHECKPOINT')
+
+
 def create_databases():
+    fill_wal()
     for database in (PRODUCT, BARE):
         sql('postgres', f"""
             CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'""")

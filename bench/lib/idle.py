@@ -11,7 +11,8 @@ TICK = os.sysconf('SC_CLK_TCK')
 
 def processes():
     return [int(pid) for pid in
-            sql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'iot_jobs%'").split()]
+            sql('postgres', f"""SELECT pid FROM pg_stat_activity
+                WHERE backend_type LIKE 'iot_jobs%' AND (datname = '{PRODUCT}') IS NOT FALSE""").split()]
 
 
 def cpu_seconds(pids):
