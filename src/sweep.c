@@ -71,39 +71,6 @@ lock_in_progress(IjJob *job)
 }
 
 /*
- * One batch of an expired job's QUEUED executions.  *job is re-read under its lock.
- */
-static IjVisitResult
-expire(IjJob *job, int64 max_rows, IjSweepCounts *counts)
-{
-	text	   *from = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	text	   *last;
-	int64		changed;
-
-	if (!lock_in_progress(job))
-		return IJ_VISIT_LOCKED;
-	if (job->status != IJ_JOB_IN_PROGRESS || !is_expired(job))
-		return IJ_VISIT_DONE;
-
-	IJ_FAULT(expiry_begun);
-	changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
-										IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
-										IJ_LOCK_SKIP, max_rows, &last);
-	counts->expired += changed;
-	IJ_FAULT(batch_expired);
-	if (changed > 0 && last != NULL)
-	{
-		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
-		return IJ_VISIT_AGAIN;
-	}
-	if (from != NULL)
-		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	if (ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_STATUS_BIT(IJ_EXEC_QUEUED)) != NULL)
-		return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
-	return IJ_VISIT_DONE;
-}
-
-/*
  * Find an open execution from this device on and make it the witness.  It is
  * published first and looked at once more afterwards: a report that commits after
  * that second look sees the witness, and tells us.
@@ -173,29 +140,77 @@ is_abandoned(const IjJob *job)
 								   EMPTY_JOB_GRACE_HOURS * SECS_PER_HOUR * 1000);
 }
 
-static IjVisitResult
-complete(IjJob *job, IjSweepCounts *counts)
+/*
+ * Complete a job that is locked and IN_PROGRESS, if nothing of it is open; false if
+ * something is.
+ */
+static bool
+complete_locked(const IjJob *job, IjSweepCounts *counts)
 {
-	text	   *witness = ij_hint_get(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
-
-	if (find_witness(job, witness))
-		return IJ_VISIT_DONE;
-	if (!lock_in_progress(job))
-		return IJ_VISIT_LOCKED;
-	if (job->status != IJ_JOB_IN_PROGRESS || find_witness(job, NULL))
-		return IJ_VISIT_DONE;
+	if (find_witness(job, NULL))
+		return false;
 	if (has_unseen(job))
-		return IJ_VISIT_DONE;
+		return true;
 	if (!is_abandoned(job) &&
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
-		return IJ_VISIT_DONE;
+		return true;
 	ij_counts_check_none_open(job->tenant_id, job->job_id);
 	IJ_FAULT(completion_begun);
 	set_completed(job);
 	IJ_FAULT(job_completed);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
+	return true;
+}
+
+static IjVisitResult
+complete(IjJob *job, IjSweepCounts *counts)
+{
+	if (find_witness(job, ij_hint_get(IJ_HINT_WITNESS, job->tenant_id, job->job_id)))
+		return IJ_VISIT_DONE;
+	if (!lock_in_progress(job))
+		return IJ_VISIT_LOCKED;
+	if (job->status == IJ_JOB_IN_PROGRESS)
+		(void) complete_locked(job, counts);
 	return IJ_VISIT_DONE;
+}
+
+/*
+ * One batch of an expired job's QUEUED executions; after the last of them the job may
+ * be complete, too.
+ */
+static IjVisitResult
+expire(IjJob *job, int64 max_rows, IjSweepCounts *counts)
+{
+	text	   *from = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	text	   *last;
+	int64		changed;
+
+	if (!lock_in_progress(job))
+		return IJ_VISIT_LOCKED;
+	if (job->status != IJ_JOB_IN_PROGRESS)
+		return IJ_VISIT_DONE;
+	if (!is_expired(job))
+		return complete(job, counts);
+
+	IJ_FAULT(expiry_begun);
+	changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
+										IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
+										IJ_LOCK_SKIP, max_rows, &last);
+	counts->expired += changed;
+	IJ_FAULT(batch_expired);
+	if (changed > 0 && last != NULL)
+	{
+		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
+		return IJ_VISIT_AGAIN;
+	}
+	if (from != NULL)
+		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	if (complete_locked(job, counts) ||
+		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_STATUS_BIT(IJ_EXEC_QUEUED)) == NULL)
+		return IJ_VISIT_DONE;
+	/* somebody has it locked, or we began behind it */
+	return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
 }
 
 /* One batch of a deleted job's executions; with the last of them goes the job. */
@@ -227,8 +242,6 @@ IjVisitResult
 ij_sweep_visit(const text *tenant_id, const text *job_id, int64 max_rows, IjSweepCounts *counts)
 {
 	IjJob		job;
-	int64		expired = counts->expired;
-	IjVisitResult result;
 
 	CHECK_FOR_INTERRUPTS();
 	if (!ij_store_get_job(tenant_id, job_id, false, &job))
@@ -236,15 +249,7 @@ ij_sweep_visit(const text *tenant_id, const text *job_id, int64 max_rows, IjSwee
 	switch (job.status)
 	{
 		case IJ_JOB_IN_PROGRESS:
-			if (is_expired(&job))
-			{
-				result = expire(&job, max_rows, counts);
-				if (result != IJ_VISIT_DONE || job.status != IJ_JOB_IN_PROGRESS)
-					return result;
-				if (counts->expired - expired >= max_rows)
-					return IJ_VISIT_AGAIN;
-			}
-			return complete(&job, counts);
+			return is_expired(&job) ? expire(&job, max_rows, counts) : complete(&job, counts);
 		case IJ_JOB_DELETION_IN_PROGRESS:
 			return remove_batch(&job, max_rows, counts);
 		case IJ_JOB_COMPLETED:
