@@ -259,7 +259,8 @@ stop_servers()
 {
 	local pidfile data
 
-	find "$SCRATCH" -name postmaster.pid 2>/dev/null | while read -r pidfile; do
+	# files go while it looks, and not every folder of a chroot is for everybody
+	{ find "$SCRATCH" -name postmaster.pid 2>/dev/null || true; } | while read -r pidfile; do
 		data=$(dirname "$pidfile")
 		"$PG_BIN/pg_ctl" -D "$data" -m fast -w -t $SERVER_TIMEOUT stop >/dev/null 2>&1 ||
 			"$PG_BIN/pg_ctl" -D "$data" -m immediate stop >/dev/null 2>&1 || true
