@@ -52,7 +52,7 @@ SIZES = {
         'counted': 20_000, 'count_calls': 5,
     },
     'quick': {
-        'repetitions': 3, 'window': 1.5, 'batch_window': 2, 'mass_repetitions': 2, 'devices': 100_000,
+        'repetitions': 2, 'window': 1.5, 'batch_window': 2, 'mass_repetitions': 2, 'devices': 100_000,
         'claim_devices': 80_000, 'claim_sync': (False,), 'lean_clients': (4,),
         'fan_out': 120_000, 'fan_out_sizes': (1_000, 10_000, 100_000),
         'report_job_sizes': (1, 100_000), 'report_executions': 300_000, 'report_sync': (False,),
