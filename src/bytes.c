@@ -7,9 +7,6 @@
  */
 #include "bytes.h"
 
-/* the letter and the number of a token, in bytes */
-#define TOKEN_HEADER	9
-
 /* how many bytes follow the first one, by what it says; -1: it cannot be the first */
 static int
 following(unsigned char first)
@@ -163,19 +160,19 @@ ij_bytes_read_token(char letter, const char *token, size_t len, int64_t *number,
 	uint64_t	value = 0;
 	unsigned char byte = 0;
 
-	if (len % 2 != 0 || len / 2 < TOKEN_HEADER || !get_byte(token, &byte) || (char) byte != letter)
+	if (len % 2 != 0 || len / 2 < IJ_TOKEN_HEADER || !get_byte(token, &byte) || (char) byte != letter)
 		return false;
-	for (int i = 1; i < TOKEN_HEADER; i++)
+	for (int i = 1; i < IJ_TOKEN_HEADER; i++)
 	{
 		if (!get_byte(token + 2 * i, &byte))
 			return false;
 		value = (value << 8) | byte;
 	}
 	*number = (int64_t) value;
-	*text_len = len / 2 - TOKEN_HEADER;
+	*text_len = len / 2 - IJ_TOKEN_HEADER;
 	for (size_t i = 0; i < *text_len; i++)
 	{
-		if (!get_byte(token + 2 * (TOKEN_HEADER + i), &byte))
+		if (!get_byte(token + 2 * (IJ_TOKEN_HEADER + i), &byte))
 			return false;
 		text[i] = (char) byte;
 	}

@@ -19,7 +19,8 @@ extern bool ij_bytes_printable(uint32_t character);
 extern int64_t ij_bytes_json_length(const char *bytes, size_t len, int64_t limit);
 
 /* a page token: hexadecimal digits, that stand for a letter, a number and a text */
-#define IJ_TOKEN_LENGTH(text_len)		(2 * (9 + (text_len)))
+#define IJ_TOKEN_HEADER					9	/* the letter and the number, in bytes */
+#define IJ_TOKEN_LENGTH(text_len)		(2 * (IJ_TOKEN_HEADER + (text_len)))
 
 extern void ij_bytes_make_token(char letter, int64_t number, const char *text, size_t text_len, char *token);
 

@@ -71,8 +71,8 @@ ij_catalog_schema(void)
 
 /*
  * The row of an extension: the schema it was created in and, if asked for, the version
- * of its SQL objects.  There is no cache for pg_extension on every supported version, so read the
- * catalog.  False if it is not there.
+ * of its SQL objects.  There is no cache for pg_extension on every supported version,
+ * so read the catalog.  False if it is not there.
  */
 static bool
 read_extension(Oid extension, Oid *namespace, char **version)

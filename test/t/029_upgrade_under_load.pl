@@ -97,12 +97,16 @@ sub refusals
 	return $errors{55000} // 0;
 }
 
-sub version_is
+# Callers are refused from now on.
+sub are_refused
 {
-	my ($name, $expected) = @_;
+	my ($name) = @_;
+	my $before = refusals();
+	my $deadline = time + seconds(60);
 
+	usleep(5_000) while refusals() == $before && time < $deadline;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return is($node->safe_psql('postgres', q{SELECT extversion FROM pg_extension WHERE extname = 'iot_jobs'}), $expected, $name);
+	return cmp_ok(refusals(), '>', $before, $name);
 }
 
 # ----------------------------------------------------------------
@@ -113,12 +117,8 @@ $callers->start(3);
 for my $round (1 .. 5)
 {
 	ok($callers->go_on(2000), "round $round: callers are told things");
-	my $before = refusals();
-
 	$node->safe_psql('postgres', "ALTER EXTENSION iot_jobs UPDATE TO '$newer'");
-	my $deadline = time + seconds(60);
-	usleep(5_000) while refusals() == $before && time < $deadline;
-	cmp_ok(refusals(), '>', $before, "round $round: callers are refused while the SQL objects are newer");
+	are_refused("round $round: callers are refused while the SQL objects are newer");
 	$node->safe_psql('postgres', "ALTER EXTENSION iot_jobs UPDATE TO '$version'");
 }
 ok($callers->go_on(2000), 'and go on');
@@ -158,12 +158,9 @@ is($plain->safe_psql('postgres', q{SELECT count(*) FROM verify_jobs(grace => '1 
 # ----------------------------------------------------------------
 
 $node->restart;
-$before = refusals();
-my $deadline = time + seconds(60);
-usleep(5_000) while refusals() == $before && time < $deadline;
-cmp_ok(refusals(), '>', $before, 'restarted: callers are refused until the update');
+are_refused('restarted: callers are refused until the update');
 $node->safe_psql('postgres', "ALTER EXTENSION iot_jobs UPDATE TO '$newer'");
-version_is('updated under load', $newer);
+is($node->safe_psql('postgres', q{SELECT extversion FROM pg_extension WHERE extname = 'iot_jobs'}), $newer, 'updated under load');
 ok($callers->go_on(2000), 'and callers go on');
 ok($callers->stop, 'the clients come to their end');
 $node->safe_psql('postgres', q{SELECT count(cancel_job(tenant_id, job_id, force => true)) FROM jobs WHERE status = 'IN_PROGRESS'});
