@@ -124,7 +124,9 @@ sub crash_under_load
 	foreach my $name (sort keys %script)
 	{
 		append_to_file("$files/$job-$name.sql", $script{$name});
-		push @clients, start_client($node, [ 'psql', '-XAtq', '-d', 'postgres', '-f', "$files/$job-$name.sql" ],
+		# over and over: no client comes to its end before the server does
+		push @clients, start_client($node,
+			[ 'sh', '-c', 'while cat "$1"; do :; done | psql -XAtq -d postgres -f -', 'client', "$files/$job-$name.sql" ],
 			out => "$files/$job-$name.out", err => "$files/$job-$name.err");
 	}
 
