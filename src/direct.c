@@ -16,22 +16,26 @@
  * Locks: RowExclusiveLock on the table when writing.  A row that we may wait for is
  * changed in one go if it still is as we saw it; otherwise it is locked in its latest
  * version first, and everything that was asked of it is asked again of that version.
- * What must not be waited for is locked first, too, passing over it if it is held.
+ * What must not be waited for is looked at before, and passed over if it is held.
  */
 #include "postgres.h"
 
 #include "direct.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -557,17 +561,30 @@ change_locked(IjDirect *direct, const IjExecutionChange *change)
 		elog(ERROR, "a locked execution was changed by somebody else");
 }
 
+/* Is the row in "found" the latest version, and does nobody hold it at this moment? */
+static bool
+is_free(IjDirect *direct)
+{
+	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) direct->found;
+	TM_Result	result;
+
+	LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+	result = HeapTupleSatisfiesUpdate(slot->base.tuple, direct->command, slot->buffer);
+	LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+	return result == TM_Ok;
+}
+
 /*
  * Change the row in "found" if it is one that the change is meant for, and still is
- * when we have it.  Only what somebody else got at first, or may not be waited for,
- * is locked before it is changed.
+ * when we have it.  Only what somebody else got at first, or holds and may not be
+ * waited for, is locked before it is changed.
  */
 static bool
 change_found(IjDirect *direct, const IjExecutionChange *change, IjLock lock)
 {
 	if (!meets(direct, change))
 		return false;
-	if (lock == IJ_LOCK_WAIT)
+	if (lock == IJ_LOCK_WAIT || is_free(direct))
 	{
 		TM_Result	result = update_found(direct, change);
 
@@ -625,6 +642,24 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 	return true;
 }
 
+/*
+ * Somebody may get hold of a row between the look and the change.  Who is not to wait
+ * then waits for so long and fails, which is before any deadlock is looked for
+ * (deadlock_timeout, a second).  False if the caller's own patience is shorter.
+ */
+#define PATIENCE_MS 100
+
+static bool
+limit_patience(int *level)
+{
+	if (LockTimeout > 0 && LockTimeout <= PATIENCE_MS)
+		return false;
+	*level = NewGUCNestLevel();
+	(void) set_config_option("lock_timeout", CppAsString2(PATIENCE_MS), PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return true;
+}
+
 int64
 ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
 						   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last)
@@ -632,6 +667,8 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 	IjExecutionChange change = {0};
 	int64		count = 0;
 	int64		were[IJ_EXEC_STATUSES] = {0};
+	int			level;
+	bool		limited = (lock == IJ_LOCK_SKIP) && limit_patience(&level);
 
 	change.tenant_id = direct->tenant_id;
 	change.job_id = job_id;
@@ -651,6 +688,8 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 	}
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		count_moved(direct, job_id, status, to, were[status]);
+	if (limited)
+		AtEOXact_GUC(true, level);
 	return count;
 }
 

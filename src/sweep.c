@@ -7,9 +7,9 @@
  * every unfinished job.
  *
  * A sweep never waits: it takes the job row FOR NO KEY UPDATE SKIP LOCKED (FOR
- * UPDATE only to delete it), then executions in device order with SKIP LOCKED, and
- * reports IJ_VISIT_LOCKED when somebody else was in the way.  So it can be part of
- * no deadlock.
+ * UPDATE only to delete it), then executions in device order, passing over those that
+ * are held, and reports IJ_VISIT_LOCKED when somebody else was in the way.  So it can
+ * be part of no deadlock.
  *
  * Completion looks for one open execution and never counts.  The one it finds is
  * remembered as the job's witness, and until that one ends no report of the job

@@ -336,6 +336,30 @@ foreach my $step (@worker)
 	@actions = ($step->[0] =~ /^(?:worker|launcher)/ ? 'kill' : (), $steps++ % 2 ? 'fatal' : 'error') if !$long;
 	work_in_spite($_, @$step) foreach @actions;
 }
+
+# A row was free when the worker looked, and is held when the worker changes it: the
+# worker waits for a moment, leaves it to whom it is, and comes again.
+{
+	my $tenant = begin_turn({ devices => 3 });
+	my ($do, $done) = map { s/:t/$tenant/gr } @{ $work{expire} };
+	my $look = $state =~ s/:t/$tenant/gr;
+	my $log = -s $node->logfile;
+	my $holder = $node->background_psql('postgres');
+
+	arm('row_found', 'wait', 0);
+	$node->safe_psql('postgres', $do);
+	my $met = was_met('row_found', 'wait', 30);
+	my $deadline = time + seconds(30);
+	usleep(5_000) until -e "$armed.waiting" || time > $deadline;
+	ok($met, 'the worker is about to change a row');
+	$holder->query_safe("BEGIN; SELECT FROM job_executions WHERE tenant_id = '$tenant' FOR UPDATE");
+	unlink "$armed.waiting";
+	$node->wait_for_log(qr/canceling statement due to lock timeout/, $log);
+	pass('which somebody else has now: it gives up');
+	$holder->query_safe('COMMIT');
+	eventually($node, 60, 'postgres', "SELECT ($look) = '$done'", 'and comes again');
+	$holder->quit;
+}
 nothing_lost($node, 'postgres', 'a worker that failed');
 
 is(join(' ', grep { !$met{$_} } split(' ', $points)), '', 'every point was come to');
