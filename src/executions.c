@@ -15,9 +15,11 @@
 #include "executions.h"
 
 #include "access/xact.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
 #include "utils/builtins.h"
+#include "utils/varlena.h"
 
 #include "errors.h"
 #include "fault.h"
@@ -139,6 +141,21 @@ claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
 }
 
 /*
+ * A claim that was slow does not take the mark back to where others were before.  The
+ * order is that of the index unless the column has a collation of its own.
+ */
+static void
+advance_claim_mark(const text *tenant_id, const text *device_id, bool new_lap)
+{
+	text	   *mark = new_lap ? NULL : ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
+
+	if (mark == NULL ||
+		varstr_cmp(VARDATA_ANY(device_id), VARSIZE_ANY_EXHDR(device_id),
+				   VARDATA_ANY(mark), VARSIZE_ANY_EXHDR(mark), DEFAULT_COLLATION_OID) > 0)
+		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, device_id);
+}
+
+/*
  * Walk the devices that have something QUEUED in the order of the device index,
  * round and round, one execution of each in turn, from where the last tenant-wide
  * claim stopped.  The mark is shared and only a hint: losing it, or two claims that
@@ -150,6 +167,7 @@ claim_for_tenant(const text *tenant_id, int max)
 	List	   *result = NIL;
 	text	   *from = ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
 	bool		whole_lap = (from == NULL);
+	bool		new_lap = false;
 	int			lap_start = 0;
 	int			batch = Min(max, CLAIM_DEVICES);
 
@@ -165,6 +183,7 @@ claim_for_tenant(const text *tenant_id, int max)
 			if (whole_lap && before == lap_start)
 				break;
 			whole_lap = true;
+			new_lap = true;
 			lap_start = before;
 		}
 		else if (list_length(result) == before)
@@ -179,7 +198,7 @@ claim_for_tenant(const text *tenant_id, int max)
 	{
 		IjExecutionDocument *last = llast(result);
 
-		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, last->execution.device_id);
+		advance_claim_mark(tenant_id, last->execution.device_id, new_lap);
 	}
 	return result;
 }

@@ -277,6 +277,40 @@ if ($long)
 }
 
 # ----------------------------------------------------------------
+# The slow
+# ----------------------------------------------------------------
+
+# Wait until somebody waits there.
+sub waits_at
+{
+	my ($point) = @_;
+	my $met = was_met($point, 'wait', 30);
+	my $deadline = time + seconds(30);
+
+	usleep(5_000) until -e "$armed.waiting" || time > $deadline;
+	return $met;
+}
+
+# One claim stops when it has its execution, others go on: their devices do not come
+# again before all the others have had their turn.
+{
+	my $tenant = begin_turn({ devices => 9, setup => q{SELECT create_job(':t', 'x', target_all => true)} });
+	my $claim = "SELECT device_id FROM claim_job_executions('$tenant', 1)";
+	my $slow = $node->background_psql('postgres');
+
+	arm('execution_claimed', 'wait', 0);
+	$slow->{stdin} .= "$claim;\n";
+	$slow->{run}->pump_nb;
+	ok(waits_at('execution_claimed'), 'a claim is slow');
+	my @others = map { $node->safe_psql('postgres', $claim) } 1 .. 3;
+	unlink "$armed.waiting";
+	$slow->query_safe('SELECT 1');
+	my @later = map { $node->safe_psql('postgres', $claim) } 1 .. 5;
+	is("@others @later", 'd1 d2 d3 d4 d5 d6 d7 d8', 'and takes nobody back');
+	$slow->quit;
+}
+
+# ----------------------------------------------------------------
 # The worker
 # ----------------------------------------------------------------
 
@@ -348,10 +382,7 @@ foreach my $step (@worker)
 
 	arm('row_found', 'wait', 0);
 	$node->safe_psql('postgres', $do);
-	my $met = was_met('row_found', 'wait', 30);
-	my $deadline = time + seconds(30);
-	usleep(5_000) until -e "$armed.waiting" || time > $deadline;
-	ok($met, 'the worker is about to change a row');
+	ok(waits_at('row_found'), 'the worker is about to change a row');
 	$holder->query_safe("BEGIN; SELECT FROM job_executions WHERE tenant_id = '$tenant' FOR UPDATE");
 	unlink "$armed.waiting";
 	$node->wait_for_log(qr/canceling statement due to lock timeout/, $log);
