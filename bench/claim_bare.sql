@@ -1,6 +1,6 @@
 -- The least that a claim can be: the row is known already, by its full key.
 \if :n = 0
-    SELECT count(status_details) FROM job_executions;
+    SELECT count(status_details) AS warm_up FROM job_executions;
 \endif
 \set n :n + 1
 \set turn :first + (:n - 1) * :clients + :client_id

@@ -1,6 +1,6 @@
 -- The same rows in the same order; no check, no version, no completion of the job.
 \if :n = 0
-    SELECT count(status_details) FROM job_executions;
+    SELECT count(status_details) AS warm_up FROM job_executions;
 \endif
 \set n :n + 1
 \set execution permute(:first + (:n - 1) * :clients + :client_id, :jobs * :devices, 42)

@@ -1,7 +1,6 @@
 """Gateways: claims and reports in batches, and many that take one at a time."""
 
-from harness import (BARE, PRODUCT, Failure, count, empty, lean_indexes, load, number, pgbench, settle, sql,
-                     synchronous)
+from harness import BARE, PRODUCT, Failure, count, empty, lean_indexes, load, number, settle, sql, steady
 import peer
 from peer import BATCH
 
@@ -38,20 +37,20 @@ def batches(figures, size, profile, worker=None):
 
     def product(script, on):
         before = count(PRODUCT, 'SUCCEEDED')
-        run = pgbench(PRODUCT, script, CLIENTS, duration=size['batch_window'], options=synchronous(on),
-                      batch=BATCH, gateways=gateways, first=state['first'], seed=7)
+        run, rate = steady(PRODUCT, script, CLIENTS, size['batch_window'], on,
+                           batch=BATCH, gateways=gateways, first=state['first'], seed=7)
         state['first'] += run.transactions
         if count(PRODUCT, 'QUEUED') == 0:
             raise Failure('the executions are used up: give the row more of them')
-        return (count(PRODUCT, 'SUCCEEDED') - before) / run.elapsed
+        return (count(PRODUCT, 'SUCCEEDED') - before) / run.transactions * rate
 
     def queue(on):
         before = number(BARE, 'SELECT count(*) FROM queue')
-        run = pgbench(BARE, 'queue_batch.sql', CLIENTS, duration=size['batch_window'], options=synchronous(on), batch=BATCH)
+        run, rate = steady(BARE, 'queue_batch.sql', CLIENTS, size['batch_window'], on, batch=BATCH)
         left = number(BARE, 'SELECT count(*) FROM queue')
         if left == 0:
             raise Failure('the queue ran dry')
-        return (before - left) / run.elapsed
+        return (before - left) / run.transactions * rate
 
     for on in size['batch_sync']:
         word = 'on' if on else 'off'
@@ -101,13 +100,13 @@ def measure_one(figures, size):
 
     def product(clients):
         before = count(PRODUCT, 'IN_PROGRESS')
-        run = pgbench(PRODUCT, 'claim_one.sql', clients, duration=size['batch_window'])
-        return (count(PRODUCT, 'IN_PROGRESS') - before) / run.elapsed
+        run, rate = steady(PRODUCT, 'claim_one.sql', clients, size['batch_window'], True)
+        return (count(PRODUCT, 'IN_PROGRESS') - before) / run.transactions * rate
 
     def queue(clients):
         before = number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0')
-        run = pgbench(BARE, 'queue_one.sql', clients, duration=size['batch_window'])
-        return (number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0') - before) / run.elapsed
+        run, rate = steady(BARE, 'queue_one.sql', clients, size['batch_window'], True)
+        return (number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0') - before) / run.transactions * rate
 
     values = figures.alternate('tenant-wide claims of one', {
         'iot_jobs, 16 clients': lambda: product(16),

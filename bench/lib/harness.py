@@ -199,7 +199,7 @@ def steady(database, script, clients, duration, on, **arguments):
                       options=synchronous(on) + ' -c max_parallel_workers_per_gather=0', **arguments)
     wait_until('postgres', f"""count(*) >= {clients} FROM pg_stat_activity
         WHERE datname = '{database}' AND application_name = 'pgbench'
-        AND query <> '' AND query NOT LIKE '%count(status_details)%'""")
+        AND query <> '' AND query NOT LIKE '%warm_up%'""")
     time.sleep(duration)
     run = running.finish(now=True)
     return run, run.steady_rate()
