@@ -74,8 +74,11 @@
 /* commits in a database that lacks a part of the extension start one worker in this time */
 #define INCOMPLETE_MS		1000
 
-/* how often to look whether somebody wants the database for himself */
-#define DEMAND_CHECK_MS		1000
+/*
+ * How often to look whether somebody wants the database for himself; he waits for us
+ * for 5 s (CountOtherDBBackends())
+ */
+#define DEMAND_CHECK_MS		2000
 #define DEMAND_CHECK_BUSY_MS 100
 
 /* a clock that is adjusted goes back by less, or not at all */
