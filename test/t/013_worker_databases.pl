@@ -134,7 +134,7 @@ iot_jobs.max_workers = 1
 iot_jobs.sweep_batch_rows = 1
 ));
 $node->reload;
-make_database('big', 20000);
+make_database('big', 100000);
 $node->safe_psql('big', q(
 SELECT create_job('acme', 'reboot', target_all => true, job_id => 'long', expires_in => '1 hour');
 ANALYZE;));
