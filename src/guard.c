@@ -362,6 +362,14 @@ exec_status_of(const GuardRow *row, IjExecStatus *status)
 	return word != NULL && ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), status);
 }
 
+/* false: an id is null, which the constraints of the table refuse after us */
+static bool
+has_ids(const GuardRow *row, bool device)
+{
+	return get_text(row, "tenant_id") != NULL && get_text(row, "job_id") != NULL &&
+		(!device || get_text(row, "device_id") != NULL);
+}
+
 static void
 guard_execution_insert(GuardRow *new)
 {
@@ -371,8 +379,7 @@ guard_execution_insert(GuardRow *new)
 	refuse_empty_id(new, "job_id");
 	refuse_empty_id(new, "device_id");
 	unsettle_counts(new);
-	if (!exec_status_of(new, &status) ||
-		get_text(new, "tenant_id") == NULL || get_text(new, "job_id") == NULL)
+	if (!exec_status_of(new, &status) || !has_ids(new, true))
 		return;
 	if (status != IJ_EXEC_QUEUED)
 		ereport(ERROR,
@@ -395,7 +402,7 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	TimestampTz least;
 	int64		number = get_int8(new, "execution_number");
 
-	if (!exec_status_of(old, &from) || !exec_status_of(new, &to))
+	if (!exec_status_of(old, &from) || !exec_status_of(new, &to) || !has_ids(new, true))
 	{
 		unsettle_counts(old);
 		unsettle_counts(new);
@@ -514,8 +521,7 @@ guard_job_insert(GuardRow *new)
 
 	refuse_empty_id(new, "tenant_id");
 	refuse_empty_id(new, "job_id");
-	if (!job_status_of(new, &status) ||
-		get_text(new, "tenant_id") == NULL || get_text(new, "job_id") == NULL)
+	if (!job_status_of(new, &status) || !has_ids(new, false))
 		return;
 	if (status != IJ_JOB_IN_PROGRESS)
 		ereport(ERROR,
@@ -545,7 +551,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	/* whatever we knew of a job may just have become wrong */
 	held_job.transaction = InvalidLocalTransactionId;
 
-	if (!job_status_of(old, &from) || !job_status_of(new, &to))
+	if (!job_status_of(old, &from) || !job_status_of(new, &to) || !has_ids(new, false))
 		return;
 	step = (from != to);
 	if (step)

@@ -330,3 +330,32 @@ UPDATE jobs SET updated_at = created_at WHERE tenant_id = 'guards-clock';
 SELECT count(*) AS infinite FROM job_executions WHERE tenant_id = 'guards-clock' AND NOT isfinite(last_updated_at);
 SELECT count(*) AS infinite FROM jobs WHERE tenant_id = 'guards-clock' AND NOT isfinite(updated_at);
 DELETE FROM tenants WHERE tenant_id = 'guards-clock';
+
+-- A null id is what the constraints of the tables refuse, whatever else the statement does.
+SELECT ijtest.add_tenant('guards-null', 1);
+SELECT status FROM create_job('guards-null', 't', target_all => true, job_id => 'j');
+CREATE TEMP TABLE nulls (statement text, outcome text);
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    FOR statement IN
+        SELECT format(s, c) FROM unnest('{tenant_id,job_id,device_id}'::text[]) c, unnest(ARRAY[
+            'UPDATE job_executions SET %I = NULL', 'UPDATE job_executions SET status = ''SUCCEEDED'', %I = NULL',
+            'UPDATE jobs SET %I = NULL', 'UPDATE jobs SET status = ''CANCELED'', %I = NULL',
+            'UPDATE jobs SET status = ''DELETION_IN_PROGRESS'', %I = NULL', 'UPDATE jobs SET expires_at = now(), %I = NULL']) s
+        WHERE c <> 'device_id' OR s LIKE '%job_executions%'
+        UNION ALL VALUES ('INSERT INTO job_executions (tenant_id, job_id) VALUES (''guards-null'', ''j'')'),
+            ('INSERT INTO jobs (tenant_id, document_type, target_all) VALUES (''guards-null'', ''t'', true)')
+    LOOP
+    BEGIN
+        EXECUTE statement || CASE WHEN statement LIKE 'UPDATE%' THEN ' WHERE tenant_id = ''guards-null''' ELSE '' END;
+        INSERT INTO nulls VALUES (statement, 'done');
+    EXCEPTION WHEN OTHERS THEN
+        INSERT INTO nulls VALUES (statement, SQLSTATE);
+    END;
+    END LOOP;
+END $$;
+SELECT outcome, count(*) FROM nulls GROUP BY 1;
+DROP TABLE nulls;
+DELETE FROM tenants WHERE tenant_id = 'guards-null';
