@@ -1,7 +1,4 @@
 -- A device takes its next execution; the devices take turns.
-\if :n = 0
-    SELECT count(status_details) AS warm_up FROM job_executions;
-\endif
 \set n :n + 1
 \set turn :first + (:n - 1) * :clients + :client_id
 \set device 100000000000 + 1 + permute(:turn % :devices, :devices, 42)

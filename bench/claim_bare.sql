@@ -1,7 +1,4 @@
 -- The least that a claim can be: the row is known already, by its full key.
-\if :n = 0
-    SELECT count(status_details) AS warm_up FROM job_executions;
-\endif
 \set n :n + 1
 \set turn :first + (:n - 1) * :clients + :client_id
 \set job 2026110000000000000 + 1 + :turn / :devices

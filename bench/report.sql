@@ -1,7 +1,4 @@
 -- A device reports; every execution once a run.
-\if :n = 0
-    SELECT count(status_details) AS warm_up FROM job_executions;
-\endif
 \set n :n + 1
 \set execution permute(:first + (:n - 1) * :clients + :client_id, :jobs * :devices, 42)
 \set job 2026110000000000000 + 1 + :execution / :devices

@@ -46,7 +46,7 @@ def batches(figures, size, profile, worker=None):
 
     def queue(on):
         before = number(BARE, 'SELECT count(*) FROM queue')
-        run, rate = steady(BARE, 'queue_batch.sql', CLIENTS, size['batch_window'], on, batch=BATCH)
+        run, rate = steady(BARE, 'queue_batch.sql', CLIENTS, size['batch_window'], on, 'queue', batch=BATCH)
         left = number(BARE, 'SELECT count(*) FROM queue')
         if left == 0:
             raise Failure('the queue ran dry')
@@ -105,7 +105,7 @@ def measure_one(figures, size):
 
     def queue(clients):
         before = number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0')
-        run, rate = steady(BARE, 'queue_one.sql', clients, size['batch_window'], True)
+        run, rate = steady(BARE, 'queue_one.sql', clients, size['batch_window'], True, 'queue')
         return (number(BARE, 'SELECT count(*) FROM queue WHERE reads > 0') - before) / run.transactions * rate
 
     values = figures.alternate('tenant-wide claims of one', {

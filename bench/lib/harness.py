@@ -188,14 +188,23 @@ def synchronous(on):
     return f"-c synchronous_commit={'on' if on else 'off'}"
 
 
-def steady(database, script, clients, duration, on, **arguments):
+def warm(script, table):
+    """The script, before whose first turn each client reads the whole table once."""
+    path = os.path.join(os.environ['SCRATCH'], f'warm-{os.path.basename(script)}')
+    with open(os.path.join(BENCH, script), encoding='utf-8') as plain, open(path, 'w', encoding='utf-8') as warmed:
+        # a whole row, since an index alone would do to count them
+        warmed.write(f'\\if :cold\n    SELECT count(t) AS warm_up FROM {table} t;\n    \\set cold 0\n\\endif\n')
+        warmed.write(plain.read())
+    return path
+
+
+def steady(database, script, clients, duration, on, table='job_executions', **arguments):
     """A run of the given length once the clients are warm: (run, rate).
 
     A new process has none of the shared buffers in its page table, a pooled connection
-    has them all; so the scripts have each client read the table once before, and the
-    time begins when the last of them has.
+    has them all; so the time begins when the last client has read the table once.
     """
-    running = Pgbench(database, script, clients, duration=LONG, log=True,
+    running = Pgbench(database, warm(script, table), clients, duration=LONG, log=True, cold=1,
                       options=synchronous(on) + ' -c max_parallel_workers_per_gather=0', **arguments)
     wait_until('postgres', f"""count(*) >= {clients} FROM pg_stat_activity
         WHERE datname = '{database}' AND application_name = 'pgbench'

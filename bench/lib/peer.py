@@ -106,9 +106,7 @@ class Graphile:
         taken = (f"{head}, taken_by_client AS ({tail})" if head else f"WITH taken_by_client AS ({tail})") + \
             " SELECT coalesce(array_agg(id)::text, '{}') AS ids, max(payload::text) AS payload FROM taken_by_client"
         with open(self.script, 'w', encoding='utf-8') as script:
-            script.write('\\if :n = 0\n    SELECT count(payload) AS warm_up FROM graphile_worker._private_jobs;\n'
-                         '\\endif\n\\set n :n + 1\n'
-                         f'{taken} \\gset\n{filled(end, {ids: ":ids"})};\n')
+            script.write(f'{taken} \\gset\n{filled(end, {ids: ":ids"})};\n')
 
     @staticmethod
     def split(text):
@@ -135,7 +133,7 @@ class Graphile:
 
     def batch(self, clients, duration, on):
         before = number(DATABASE, 'SELECT count(*) FROM graphile_worker._private_jobs')
-        run, rate = steady(DATABASE, self.script, clients, duration, on)
+        run, rate = steady(DATABASE, self.script, clients, duration, on, 'graphile_worker._private_jobs')
         left = number(DATABASE, 'SELECT count(*) FROM graphile_worker._private_jobs')
         if left == 0:
             raise Failure('the queue of graphile-worker ran dry')
