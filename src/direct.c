@@ -645,19 +645,22 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 /*
  * Somebody may get hold of a row between the look and the change.  Who is not to wait
  * then waits for so long and fails, which is before any deadlock is looked for
- * (deadlock_timeout, a second).  False if the caller's own patience is shorter.
+ * (deadlock_timeout, a second).
  */
 #define PATIENCE_MS 100
 
-static bool
-limit_patience(int *level)
+/* The level of the setting, to be ended; 0 if the caller's own patience is no longer. */
+static int
+limit_patience(void)
 {
+	int			level;
+
 	if (LockTimeout > 0 && LockTimeout <= PATIENCE_MS)
-		return false;
-	*level = NewGUCNestLevel();
+		return 0;
+	level = NewGUCNestLevel();
 	(void) set_config_option("lock_timeout", CppAsString2(PATIENCE_MS), PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	return true;
+	return level;
 }
 
 int64
@@ -667,8 +670,7 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 	IjExecutionChange change = {0};
 	int64		count = 0;
 	int64		were[IJ_EXEC_STATUSES] = {0};
-	int			level;
-	bool		limited = (lock == IJ_LOCK_SKIP) && limit_patience(&level);
+	int			level = (lock == IJ_LOCK_SKIP) ? limit_patience() : 0;
 
 	change.tenant_id = direct->tenant_id;
 	change.job_id = job_id;
@@ -688,7 +690,7 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 	}
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		count_moved(direct, job_id, status, to, were[status]);
-	if (limited)
+	if (level > 0)
 		AtEOXact_GUC(true, level);
 	return count;
 }

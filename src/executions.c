@@ -166,7 +166,7 @@ claim_for_tenant(const text *tenant_id, int max)
 {
 	List	   *result = NIL;
 	text	   *from = ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
-	bool		whole_lap = (from == NULL);
+	bool		from_start = (from == NULL);
 	bool		new_lap = false;
 	int			lap_start = 0;
 	int			batch = Min(max, CLAIM_DEVICES);
@@ -180,9 +180,8 @@ claim_for_tenant(const text *tenant_id, int max)
 		if (from == NULL)
 		{
 			/* the end of the index: go on from its beginning, unless a whole lap gave nothing */
-			if (whole_lap && before == lap_start)
+			if ((from_start || new_lap) && before == lap_start)
 				break;
-			whole_lap = true;
 			new_lap = true;
 			lap_start = before;
 		}

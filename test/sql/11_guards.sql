@@ -348,12 +348,12 @@ BEGIN
         UNION ALL VALUES ('INSERT INTO job_executions (tenant_id, job_id) VALUES (''guards-null'', ''j'')'),
             ('INSERT INTO jobs (tenant_id, document_type, target_all) VALUES (''guards-null'', ''t'', true)')
     LOOP
-    BEGIN
-        EXECUTE statement || CASE WHEN statement LIKE 'UPDATE%' THEN ' WHERE tenant_id = ''guards-null''' ELSE '' END;
-        INSERT INTO nulls VALUES (statement, 'done');
-    EXCEPTION WHEN OTHERS THEN
-        INSERT INTO nulls VALUES (statement, SQLSTATE);
-    END;
+        BEGIN
+            EXECUTE statement || CASE WHEN statement LIKE 'UPDATE%' THEN ' WHERE tenant_id = ''guards-null''' ELSE '' END;
+            INSERT INTO nulls VALUES (statement, 'done');
+        EXCEPTION WHEN OTHERS THEN
+            INSERT INTO nulls VALUES (statement, SQLSTATE);
+        END;
     END LOOP;
 END $$;
 SELECT outcome, count(*) FROM nulls GROUP BY 1;
