@@ -15,15 +15,19 @@ PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
 OBJS = \
 	src/bytes.o \
 	src/catalog.o \
+	src/counter_sets.o \
 	src/counters.o \
 	src/counts.o \
 	src/databases.o \
 	src/direct.o \
+	src/direct_claim.o \
 	src/direct_insert.o \
+	src/direct_rows.o \
 	src/errors.o \
 	src/executions.o \
 	src/fanout.o \
 	src/fault.o \
+	src/fleet.o \
 	src/guard.o \
 	src/guc.o \
 	src/hints.o \

@@ -52,46 +52,18 @@
  *
  * A SERIALIZABLE transaction must leave marks on what it read, and so always counts.
  *
- * Jobs are known by a key of 128 bits, made with secret seeds, so that nobody can
- * make two of them meet.
- *
- * Locks: each set has one, of which nobody holds two; under it are memory moves only.
- * Transactions are 64 bits wide here, and never wrap.
+ * What is shared is in counter_sets.c.  Transactions are 64 bits wide, and never wrap.
  */
 #include "postgres.h"
 
 #include "counters.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "commands/trigger.h"
-#include "common/hashfn.h"
-#include "common/pg_prng.h"
-#include "miscadmin.h"
-#include "port/atomics.h"
-#include "storage/ipc.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
-
-/*
- * 4096 jobs in 3 MB.  A set needs places for the records of all transactions that
- * may be committing at once, and then some, so that a record is not folded before
- * the snapshots that do not see it are mostly gone.
- */
-#define SETS				128
-#define ENTRIES				32
-#define RECORDS				256
-
-/*
- * Tables in which a silenced guard is noticed: one for each database with jobs.  With
- * more, those asked about in turn make each other forget what is known.
- */
-#define TABLES				64
+#include "counter_sets.h"
 
 /* distinct jobs a transaction can note changes of; a gateway's batch stays below */
 #define MAX_CHANGES			1024
@@ -100,77 +72,15 @@
 /* a set under load may change while a reader looks at what it has seen of it */
 #define ATTEMPTS			3
 
-#define NOWHERE				(-1)
-
-typedef struct Key
-{
-	uint64		a;
-	uint64		b;
-} Key;
-
-typedef enum EntryState
-{
-	ENTRY_FREE,
-	ENTRY_COUNTING,				/* holds what the counter does not see */
-	ENTRY_KNOWN
-} EntryState;
-
-typedef struct Entry
-{
-	Key			key;
-	EntryState	state;
-	uint64		token;			/* who counts */
-	uint64		upto;			/* the newest transaction that may be in the counts */
-	uint64		priority;		/* the lowest one gives way */
-	int64		counts[IJ_EXEC_STATUSES];
-} Entry;
-
-typedef struct Record
-{
-	Key			key;
-	uint64		xid;			/* 0: free */
-	bool		committed;		/* and may be folded; false: ask */
-	bool		unknown;
-	int64		moved[IJ_EXEC_STATUSES];
-} Record;
-
-typedef struct Set
-{
-	LWLock		lock;			/* guards all below */
-	int			next;			/* record to be folded next */
-	uint64		gone;			/* the newest transaction whose record was taken away */
-	uint64		losses;			/* how many records were */
-	uint64		blind;			/* no entry begins before this transaction and older ones ended */
-	uint64		clock;			/* the priority that gave way last */
-	Entry		entries[ENTRIES];
-	Record		records[RECORDS];
-} Set;
-
-typedef struct Counters
-{
-	uint64		seeds[2];		/* never change */
-	int			tranche_id;		/* never changes */
-	pg_atomic_uint64 first_xid; /* no transaction that began earlier runs unnoticed; 0: not known yet */
-	pg_atomic_uint64 tokens;
-	pg_atomic_uint64 answered;
-	pg_atomic_uint64 counted;
-	LWLock		tables_lock;	/* guards changes of these two */
-	int			next_table;
-	pg_atomic_uint64 tables[TABLES];	/* database and relation; 0: free */
-	Set			sets[SETS];
-} Counters;
-
-static Counters *counters = NULL;
-
 /* what this transaction did to one job, in one subtransaction */
 typedef struct Change
 {
-	Key			key;
+	IjCounterKey key;
 	int			nest_level;
 	bool		unknown;
 	bool		created;
 	CommandId	cid;			/* of the last change */
-	int			slot;			/* of the record that was laid; NOWHERE */
+	int			slot;			/* of the record that was laid; IJ_COUNTER_NOWHERE */
 	uint64		token;			/* of the entry that was begun; 0 */
 	int64		moved[IJ_EXEC_STATUSES];
 } Change;
@@ -186,15 +96,10 @@ static void end_transaction(XactEvent event, void *arg);
 static void end_subtransaction(SubXactEvent event, SubTransactionId mine,
 							   SubTransactionId parent, void *arg);
 
-/* ------------------------------------------------------------------------
- * Shared memory
- * ------------------------------------------------------------------------
- */
-
 void
 ij_counters_request(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Counters)));
+	ij_counter_sets_request();
 }
 
 /* The postmaster comes here again after a crash, with all shared memory anew. */
@@ -202,42 +107,14 @@ void
 ij_counters_startup(void)
 {
 	static bool registered = false;
-	bool		found;
 
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	counters = ShmemInitStruct("iot_jobs counters", sizeof(Counters), &found);
-	if (!found)
-	{
-		memset(counters, 0, sizeof(Counters));
-		if (!pg_strong_random(counters->seeds, sizeof(counters->seeds)))
-			for (int i = 0; i < lengthof(counters->seeds); i++)
-				counters->seeds[i] = pg_prng_uint64(&pg_global_prng_state);
-		counters->tranche_id = LWLockNewTrancheId();
-		pg_atomic_init_u64(&counters->first_xid, 0);
-		pg_atomic_init_u64(&counters->tokens, 0);
-		pg_atomic_init_u64(&counters->answered, 0);
-		pg_atomic_init_u64(&counters->counted, 0);
-		for (int i = 0; i < TABLES; i++)
-			pg_atomic_init_u64(&counters->tables[i], 0);
-		LWLockInitialize(&counters->tables_lock, counters->tranche_id);
-		for (int i = 0; i < SETS; i++)
-			LWLockInitialize(&counters->sets[i].lock, counters->tranche_id);
-	}
-	LWLockRelease(AddinShmemInitLock);
-	LWLockRegisterTranche(counters->tranche_id, "iot_jobs_counters");
-
+	ij_counter_sets_startup();
 	if (!registered)
 	{
 		RegisterXactCallback(end_transaction, NULL);
 		RegisterSubXactCallback(end_subtransaction, NULL);
 		registered = true;
 	}
-}
-
-static uint64
-next_xid(void)
-{
-	return U64FromFullTransactionId(ReadNextFullTransactionId());
 }
 
 /* a running or recent transaction, widened */
@@ -252,274 +129,7 @@ widen(TransactionId xid, uint64 next)
 uint64
 ij_counters_widen(TransactionId xid)
 {
-	return TransactionIdIsNormal(xid) ? widen(xid, next_xid()) : 0;
-}
-
-/* Asked for the first time by the first transaction that writes anything. */
-static uint64
-first_xid(uint64 next)
-{
-	uint64		first = 0;
-
-	if (pg_atomic_compare_exchange_u64(&counters->first_xid, &first, next))
-		return next;
-	return first;
-}
-
-static uint64
-table_id(Oid relation)
-{
-	return ((uint64) MyDatabaseId << 32) | relation;
-}
-
-static uint64
-hash_ids(const text *tenant_id, const text *job_id, uint64 seed)
-{
-	return ij_hash_text(job_id, ij_hash_text(tenant_id, seed));
-}
-
-static Key
-key_of(const IjCountedTable *table, const text *tenant_id, const text *job_id)
-{
-	uint64		place = hash_combine64(table_id(table->relation), table->life);
-	Key			key;
-
-	key.a = hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[0], place));
-	key.b = hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[1], place));
-	return key;
-}
-
-static bool
-same_key(Key left, Key right)
-{
-	return left.a == right.a && left.b == right.b;
-}
-
-static Set *
-set_of(Key key)
-{
-	return &counters->sets[key.a % SETS];
-}
-
-/* ------------------------------------------------------------------------
- * A set, under its lock
- * ------------------------------------------------------------------------
- */
-
-static Entry *
-find_entry(Set *set, Key key)
-{
-	for (int i = 0; i < ENTRIES; i++)
-	{
-		if (set->entries[i].state != ENTRY_FREE && same_key(set->entries[i].key, key))
-			return &set->entries[i];
-	}
-	return NULL;
-}
-
-static void
-drop_entry(Set *set, Key key)
-{
-	Entry	   *entry = find_entry(set, key);
-
-	if (entry != NULL)
-		entry->state = ENTRY_FREE;
-}
-
-/*
- * Whoever is dear to count stays longest; but each one that gives way raises the
- * bar for all, so that what nobody asks about any more gives way at last.
- */
-static void
-set_priority(Set *set, Entry *entry)
-{
-	entry->priority = set->clock + 1;
-	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
-		entry->priority += Max(entry->counts[i], 0);
-}
-
-/* An entry for the key, to be overwritten; NULL: all are being counted. */
-static Entry *
-place_for(Set *set, Key key)
-{
-	Entry	   *victim = find_entry(set, key);
-
-	if (victim != NULL)
-		return victim;
-	for (int i = 0; i < ENTRIES; i++)
-	{
-		Entry	   *entry = &set->entries[i];
-
-		if (entry->state == ENTRY_FREE)
-			return entry;
-		if (entry->state == ENTRY_KNOWN && (victim == NULL || entry->priority < victim->priority))
-			victim = entry;
-	}
-	if (victim != NULL)
-		set->clock = victim->priority;
-	return victim;
-}
-
-static uint64
-begin_entry(Set *set, Key key, uint64 upto)
-{
-	Entry	   *entry = place_for(set, key);
-
-	if (entry == NULL)
-		return 0;
-	memset(entry, 0, sizeof(Entry));
-	entry->key = key;
-	entry->state = ENTRY_COUNTING;
-	entry->token = pg_atomic_add_fetch_u64(&counters->tokens, 1);
-	entry->upto = upto;
-	return entry->token;
-}
-
-static void
-finish_entry(Set *set, Key key, uint64 token, const int64 *counts)
-{
-	Entry	   *entry = find_entry(set, key);
-
-	if (entry == NULL || entry->state != ENTRY_COUNTING || entry->token != token)
-		return;
-	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
-		entry->counts[i] += counts[i];
-	entry->state = ENTRY_KNOWN;
-	set_priority(set, entry);
-}
-
-static void
-drop_counting(Set *set, Key key, uint64 token)
-{
-	Entry	   *entry = find_entry(set, key);
-
-	if (entry != NULL && entry->state == ENTRY_COUNTING && entry->token == token)
-		entry->state = ENTRY_FREE;
-}
-
-/* Nothing is known of this job before this transaction and all older ones ended. */
-static void
-go_blind(Set *set, Key key, uint64 xid)
-{
-	drop_entry(set, key);
-	set->blind = Max(set->blind, xid);
-}
-
-static void
-take_away(Set *set, Record *record)
-{
-	set->gone = Max(set->gone, record->xid);
-	set->losses++;
-	record->xid = 0;
-}
-
-static void
-fold(Set *set, Record *record)
-{
-	Entry	   *entry = find_entry(set, record->key);
-
-	if (entry != NULL)
-	{
-		for (int i = 0; i < IJ_EXEC_STATUSES; i++)
-			entry->counts[i] += record->moved[i];
-		entry->upto = Max(entry->upto, record->xid);
-	}
-	take_away(set, record);
-}
-
-static int
-free_slot(Set *set)
-{
-	for (int i = 0; i < RECORDS; i++)
-	{
-		int			slot = (set->next + i) % RECORDS;
-		Record	   *record = &set->records[slot];
-
-		if (record->xid != 0 && !record->committed)
-			continue;
-		if (record->xid != 0)
-			fold(set, record);
-		set->next = (slot + 1) % RECORDS;
-		return slot;
-	}
-	return NOWHERE;
-}
-
-/* what a transaction did to jobs cannot be told: nothing is known of any */
-static void
-go_blind_everywhere(uint64 xid)
-{
-	for (int i = 0; i < SETS; i++)
-	{
-		Set		   *set = &counters->sets[i];
-
-		LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-		for (int n = 0; n < ENTRIES; n++)
-			set->entries[n].state = ENTRY_FREE;
-		set->blind = Max(set->blind, xid);
-		LWLockRelease(&set->lock);
-	}
-}
-
-/* ------------------------------------------------------------------------
- * Tables, and writers that silence the guard
- * ------------------------------------------------------------------------
- */
-
-static bool
-is_watched(Oid relation)
-{
-	for (int i = 0; i < TABLES; i++)
-	{
-		if (pg_atomic_read_u64(&counters->tables[i]) == table_id(relation))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Note where a silenced guard has to be noticed from now on.  Whoever is committing
- * meanwhile may have looked before: so no entry begins before all of them ended.  The
- * table that makes room is watched no more, so nothing is known of any job then; who
- * asks about one of its jobs has it watched again, and comes here before he looks.
- */
-static void
-watch_table(Oid relation)
-{
-	bool		added = false;
-
-	if (is_watched(relation))
-		return;
-	LWLockAcquire(&counters->tables_lock, LW_EXCLUSIVE);
-	if (!is_watched(relation))
-	{
-		pg_atomic_write_u64(&counters->tables[counters->next_table], table_id(relation));
-		counters->next_table = (counters->next_table + 1) % TABLES;
-		added = true;
-	}
-	LWLockRelease(&counters->tables_lock);
-	if (added)
-		go_blind_everywhere(next_xid() - 1);
-}
-
-/* Did we write to such a table while its guard was silenced? */
-static bool
-wrote_silently(void)
-{
-	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA)
-		return false;
-	for (int i = 0; i < TABLES; i++)
-	{
-		uint64		table = pg_atomic_read_u64(&counters->tables[i]);
-		LOCKTAG		tag;
-
-		if (table == 0 || (Oid) (table >> 32) != MyDatabaseId)
-			continue;
-		SET_LOCKTAG_RELATION(tag, MyDatabaseId, (Oid) table);
-		if (ij_lock_held_by_me(&tag, RowExclusiveLock))
-			return true;
-	}
-	return false;
+	return TransactionIdIsNormal(xid) ? widen(xid, ij_counter_next_xid()) : 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -529,7 +139,7 @@ wrote_silently(void)
 
 /* The change of this job by this subtransaction; NULL: there are too many. */
 static Change *
-change_of(Key key)
+change_of(IjCounterKey key)
 {
 	int			nest_level = GetCurrentTransactionNestLevel();
 	Change	   *change;
@@ -538,7 +148,7 @@ change_of(Key key)
 		return NULL;
 	for (int i = nchanges - 1; i >= 0 && changes[i].nest_level == nest_level; i--)
 	{
-		if (same_key(changes[i].key, key))
+		if (ij_counter_same_key(changes[i].key, key))
 			return &changes[i];
 	}
 	if (nchanges == MAX_CHANGES)
@@ -560,7 +170,7 @@ change_of(Key key)
 	memset(change, 0, sizeof(Change));
 	change->key = key;
 	change->nest_level = nest_level;
-	change->slot = NOWHERE;
+	change->slot = IJ_COUNTER_NOWHERE;
 	return change;
 }
 
@@ -569,26 +179,21 @@ change_of(Key key)
  * is too late for numbers.
  */
 static void
-blind_now(Key key)
+blind_now(IjCounterKey key)
 {
-	Set		   *set = set_of(key);
-	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionId());
-
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	go_blind(set, key, xid);
-	LWLockRelease(&set->lock);
+	ij_counter_blind(key, U64FromFullTransactionId(GetTopFullTransactionId()));
 }
 
 void
 ij_counters_moved(const IjCountedTable *table, const text *tenant_id, const text *job_id,
 				  int from, int to, int64 count)
 {
-	Key			key;
+	IjCounterKey key;
 	Change	   *change;
 
-	if (counters == NULL || table == NULL || from == to || count == 0)
+	if (!ij_counter_sets_exist() || table == NULL || from == to || count == 0)
 		return;
-	key = key_of(table, tenant_id, job_id);
+	key = ij_counter_key(table, tenant_id, job_id);
 	if (laid)
 		blind_now(key);
 	change = change_of(key);
@@ -614,10 +219,10 @@ ij_counters_created(const IjCountedTable *table, const text *tenant_id, const te
 {
 	Change	   *change;
 
-	if (counters == NULL || table == NULL || laid)
+	if (!ij_counter_sets_exist() || table == NULL || laid)
 		return;
-	watch_table(table->relation);
-	change = change_of(key_of(table, tenant_id, job_id));
+	ij_counter_watch(table->relation);
+	change = change_of(ij_counter_key(table, tenant_id, job_id));
 	if (change != NULL)
 		begin_life(change);
 }
@@ -625,19 +230,19 @@ ij_counters_created(const IjCountedTable *table, const text *tenant_id, const te
 void
 ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const text *job_id)
 {
-	Key			key;
+	IjCounterKey key;
 	Change	   *change;
 
-	if (counters == NULL || table == NULL)
+	if (!ij_counter_sets_exist() || table == NULL)
 		return;
 	if (tenant_id == NULL || job_id == NULL)
 	{
 		everything = true;
 		if (laid)
-			go_blind_everywhere(U64FromFullTransactionId(GetTopFullTransactionId()));
+			ij_counter_blind_all(U64FromFullTransactionId(GetTopFullTransactionId()));
 		return;
 	}
-	key = key_of(table, tenant_id, job_id);
+	key = ij_counter_key(table, tenant_id, job_id);
 	if (laid)
 		blind_now(key);
 	change = change_of(key);
@@ -653,7 +258,7 @@ merge_into_parent(const Change *change)
 	{
 		Change	   *parent = &changes[i];
 
-		if (parent->nest_level != change->nest_level - 1 || !same_key(parent->key, change->key))
+		if (parent->nest_level != change->nest_level - 1 || !ij_counter_same_key(parent->key, change->key))
 			continue;
 		parent->unknown |= change->unknown;
 		if (change->created)
@@ -709,47 +314,16 @@ changes_nothing(const Change *change)
 	return true;
 }
 
-/*
- * Whoever sees the job, and not us, sees no execution of it.  What is recorded is the
- * end of a former job of this name, which had ended before this one began; a snapshot
- * that still sees that job is too old for this entry.
- */
-static uint64
-begin_created(Set *set, Key key, uint64 xid, uint64 newest)
-{
-	for (int i = 0; i < RECORDS; i++)
-	{
-		Record	   *record = &set->records[i];
-
-		if (record->xid != 0 && record->xid != xid && same_key(record->key, key))
-			take_away(set, record);
-	}
-	return begin_entry(set, key, newest);
-}
-
 static void
 lay_record(Change *change, uint64 xid)
 {
-	Set		   *set = set_of(change->key);
-	uint64		newest = change->created ? next_xid() - 1 : 0;
-	Record	   *record;
+	IjCounterRecord record = {0};
 
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	change->slot = free_slot(set);
-	if (change->slot == NOWHERE)
-		go_blind(set, change->key, xid);
-	else
-	{
-		record = &set->records[change->slot];
-		record->key = change->key;
-		record->xid = xid;
-		record->committed = false;
-		record->unknown = change->unknown;
-		memcpy(record->moved, change->moved, sizeof(record->moved));
-		if (change->created && !change->unknown)
-			change->token = begin_created(set, change->key, xid, newest);
-	}
-	LWLockRelease(&set->lock);
+	record.key = change->key;
+	record.xid = xid;
+	record.unknown = change->unknown;
+	memcpy(record.moved, change->moved, sizeof(record.moved));
+	change->slot = ij_counter_lay(&record, change->created, &change->token);
 }
 
 static void
@@ -761,11 +335,10 @@ before_commit(bool prepared)
 	if (!FullTransactionIdIsValid(top))
 		return;
 	xid = U64FromFullTransactionId(top);
-	if (pg_atomic_read_u64(&counters->first_xid) == 0)
-		(void) first_xid(next_xid());
-	if (everything || wrote_silently())
+	(void) ij_counter_first_xid();
+	if (everything || ij_counter_wrote_silently())
 	{
-		go_blind_everywhere(xid);
+		ij_counter_blind_all(xid);
 		nchanges = 0;
 	}
 	for (int i = 0; i < nchanges; i++)
@@ -782,41 +355,14 @@ before_commit(bool prepared)
 
 /* Nothing in here may throw. */
 static void
-settle_record(const Change *change, uint64 xid, bool committed)
-{
-	static const int64 nothing[IJ_EXEC_STATUSES] = {0};
-	Set		   *set = set_of(change->key);
-	Record	   *record = &set->records[change->slot];
-
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	/* a reader that begins an entry takes away what its snapshot sees already */
-	if (record->xid == xid && same_key(record->key, change->key))
-	{
-		if (!committed)
-			record->xid = 0;
-		else if (record->unknown)
-			take_away(set, record);
-		else
-			record->committed = true;
-	}
-	if (committed && change->unknown)
-		drop_entry(set, change->key);
-	if (change->token != 0 && committed)
-		finish_entry(set, change->key, change->token, nothing);
-	else if (change->token != 0)
-		drop_counting(set, change->key, change->token);
-	LWLockRelease(&set->lock);
-}
-
-static void
 after_end(bool committed)
 {
 	uint64		xid = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
 
 	for (int i = 0; i < nchanges; i++)
 	{
-		if (changes[i].slot != NOWHERE)
-			settle_record(&changes[i], xid, committed);
+		if (changes[i].slot != IJ_COUNTER_NOWHERE)
+			ij_counter_settle(changes[i].slot, changes[i].key, xid, changes[i].unknown, changes[i].token, committed);
 	}
 	changes = NULL;
 	nchanges = max_changes = 0;
@@ -862,50 +408,6 @@ typedef struct View
 	uint64		xmax;
 } View;
 
-/* what was seen of a job, and of its set, at one moment */
-typedef struct Look
-{
-	Key			key;
-	Entry		entry;			/* ENTRY_FREE: none */
-	uint64		gone;
-	uint64		losses;
-	uint64		blind;
-	int			nrecords;
-	int			slots[RECORDS];
-	bool		visible[RECORDS];
-	Record		records[RECORDS];
-} Look;
-
-static void
-look_at(Look *look, Key key)
-{
-	Set		   *set = set_of(key);
-	Entry	   *entry;
-
-	look->key = key;
-	look->nrecords = 0;
-	look->entry.state = ENTRY_FREE;
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	look->gone = set->gone;
-	look->losses = set->losses;
-	look->blind = set->blind;
-	entry = find_entry(set, key);
-	if (entry != NULL)
-	{
-		set_priority(set, entry);
-		look->entry = *entry;
-	}
-	for (int i = 0; i < RECORDS; i++)
-	{
-		if (set->records[i].xid != 0 && same_key(set->records[i].key, key))
-		{
-			look->slots[look->nrecords] = i;
-			look->records[look->nrecords++] = set->records[i];
-		}
-	}
-	LWLockRelease(&set->lock);
-}
-
 /* A record may be older than XidInMVCCSnapshot() can tell from the future. */
 static bool
 is_running(const View *view, uint64 xid)
@@ -919,11 +421,11 @@ is_running(const View *view, uint64 xid)
  * from its commit yet leaves us to ask, so that the answer is still there.
  */
 static void
-judge_records(Look *look, const View *view)
+judge_records(IjCounterLook *look, const View *view)
 {
 	for (int i = 0; i < look->nrecords; i++)
 	{
-		Record	   *record = &look->records[i];
+		IjCounterRecord *record = &look->records[i];
 
 		look->visible[i] = !is_running(view, record->xid) &&
 			(record->committed || TransactionIdDidCommit((TransactionId) record->xid));
@@ -931,7 +433,7 @@ judge_records(Look *look, const View *view)
 }
 
 static bool
-has_record(const Look *look, uint64 xid)
+has_record(const IjCounterLook *look, uint64 xid)
 {
 	for (int i = 0; i < look->nrecords; i++)
 	{
@@ -946,7 +448,7 @@ has_record(const Look *look, uint64 xid)
  * those whose record we have, when we took the look?
  */
 static bool
-sees_all(const View *view, uint64 upto, const Look *look)
+sees_all(const View *view, uint64 upto, const IjCounterLook *look)
 {
 	if (upto < view->xmin)
 		return true;
@@ -964,9 +466,9 @@ sees_all(const View *view, uint64 upto, const Look *look)
 }
 
 static bool
-answer(const Look *look, const View *view, int64 *counts)
+answer(const IjCounterLook *look, const View *view, int64 *counts)
 {
-	if (look->entry.state != ENTRY_KNOWN || !sees_all(view, look->entry.upto, look))
+	if (look->entry.state != IJ_COUNTER_KNOWN || !sees_all(view, look->entry.upto, look))
 		return false;
 	memcpy(counts, look->entry.counts, sizeof(look->entry.counts));
 	for (int i = 0; i < look->nrecords; i++)
@@ -981,36 +483,12 @@ answer(const Look *look, const View *view, int64 *counts)
 	return true;
 }
 
-static bool
-try_to_begin(const Look *look, const View *view, uint64 *token)
-{
-	Set		   *set = set_of(look->key);
-	bool		same;
-
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	same = set->losses == look->losses && set->blind == look->blind && find_entry(set, look->key) == NULL;
-	if (same)
-	{
-		/* what the snapshot sees will be counted */
-		for (int i = 0; i < look->nrecords; i++)
-		{
-			Record	   *record = &set->records[look->slots[i]];
-
-			if (look->visible[i] && record->xid == look->records[i].xid && same_key(record->key, look->key))
-				take_away(set, record);
-		}
-		*token = begin_entry(set, look->key, view->xmax - 1);
-	}
-	LWLockRelease(&set->lock);
-	return same;
-}
-
 /* Is there, among all that happened to the job, nothing that nobody would tell us? */
 static bool
-may_begin(const Look *look, const View *view, const IjCountedTable *table)
+may_begin(const IjCounterLook *look, const View *view, const IjCountedTable *table)
 {
-	return look->entry.state == ENTRY_FREE &&
-		view->xmin > table->began && view->xmin > look->blind && view->xmin >= first_xid(view->next) &&
+	return look->entry.state == IJ_COUNTER_FREE &&
+		view->xmin > table->began && view->xmin > look->blind && view->xmin >= ij_counter_first_xid() &&
 		sees_all(view, look->gone, look);
 }
 
@@ -1019,13 +497,13 @@ may_begin(const Look *look, const View *view, const IjCountedTable *table)
  * or nobody knows what it is.
  */
 static bool
-own_change(Key key, Snapshot snapshot, Change *own, bool *any)
+own_change(IjCounterKey key, Snapshot snapshot, Change *own, bool *any)
 {
 	memset(own, 0, sizeof(Change));
 	*any = false;
 	for (int i = 0; i < nchanges; i++)
 	{
-		if (!same_key(changes[i].key, key))
+		if (!ij_counter_same_key(changes[i].key, key))
 			continue;
 		if (changes[i].unknown || changes[i].cid >= snapshot->curcid)
 			return false;
@@ -1035,16 +513,16 @@ own_change(Key key, Snapshot snapshot, Change *own, bool *any)
 		for (int s = 0; s < IJ_EXEC_STATUSES; s++)
 			own->moved[s] += changes[i].moved[s];
 	}
-	return !everything && !wrote_silently();
+	return !everything && !ij_counter_wrote_silently();
 }
 
 static bool
-from_memory(const IjCountedTable *table, Key key, Snapshot snapshot, int64 *counts, uint64 *token)
+from_memory(const IjCountedTable *table, IjCounterKey key, Snapshot snapshot, int64 *counts, uint64 *token)
 {
 	View		view;
 	Change		own;
 	bool		changed_by_us;
-	static Look look;			/* too large for the stack */
+	static IjCounterLook look;			/* too large for the stack */
 
 	if (!own_change(key, snapshot, &own, &changed_by_us))
 		return false;
@@ -1055,12 +533,12 @@ from_memory(const IjCountedTable *table, Key key, Snapshot snapshot, int64 *coun
 		return true;
 	}
 	view.snapshot = snapshot;
-	view.next = next_xid();
+	view.next = ij_counter_next_xid();
 	view.xmin = widen(snapshot->xmin, view.next);
 	view.xmax = widen(snapshot->xmax, view.next);
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
-		look_at(&look, key);
+		ij_counter_look(&look, key);
 		judge_records(&look, &view);
 		if (answer(&look, &view, counts))
 		{
@@ -1068,7 +546,7 @@ from_memory(const IjCountedTable *table, Key key, Snapshot snapshot, int64 *coun
 				counts[s] += own.moved[s];
 			return true;
 		}
-		if (changed_by_us || token == NULL || !may_begin(&look, &view, table) || try_to_begin(&look, &view, token))
+		if (changed_by_us || token == NULL || !may_begin(&look, &view, table) || ij_counter_begin(&look, view.xmax - 1, token))
 			break;
 	}
 	return false;
@@ -1089,13 +567,13 @@ ij_counters_get(const IjCountedTable *table, const text *tenant_id, const text *
 
 	if (counting != NULL)
 		counting->token = 0;
-	if (counters == NULL)
+	if (!ij_counter_sets_exist())
 		return false;
 	if (may_ask(table, snapshot))
 	{
-		Key			key = key_of(table, tenant_id, job_id);
+		IjCounterKey key = ij_counter_key(table, tenant_id, job_id);
 
-		watch_table(table->relation);
+		ij_counter_watch(table->relation);
 		if (counting != NULL)
 		{
 			counting->key[0] = key.a;
@@ -1110,14 +588,14 @@ ij_counters_get(const IjCountedTable *table, const text *tenant_id, const text *
 			counts->total += counts->by_status[i];
 	}
 	if (counting != NULL)
-		pg_atomic_fetch_add_u64(known ? &counters->answered : &counters->counted, 1);
+		ij_counter_asked(known);
 	return known;
 }
 
-static Key
+static IjCounterKey
 counted_key(const IjCounting *counting)
 {
-	Key			key = {counting->key[0], counting->key[1]};
+	IjCounterKey key = {counting->key[0], counting->key[1]};
 
 	return key;
 }
@@ -1125,60 +603,29 @@ counted_key(const IjCounting *counting)
 void
 ij_counters_publish(const IjCounting *counting, const IjCounts *counts)
 {
-	Set		   *set;
-
-	if (counting->token == 0)
-		return;
-	set = set_of(counted_key(counting));
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	finish_entry(set, counted_key(counting), counting->token, counts->by_status);
-	LWLockRelease(&set->lock);
+	if (counting->token != 0)
+		ij_counter_finish(counted_key(counting), counting->token, counts->by_status);
 }
 
 void
 ij_counters_abandon(const IjCounting *counting)
 {
-	Set		   *set;
-
-	if (counting->token == 0)
-		return;
-	set = set_of(counted_key(counting));
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	drop_counting(set, counted_key(counting), counting->token);
-	LWLockRelease(&set->lock);
+	if (counting->token != 0)
+		ij_counter_give_up(counted_key(counting), counting->token);
 }
 
 void
 ij_counters_forget(const IjCountedTable *table, const text *tenant_id, const text *job_id)
 {
-	Key			key;
-	Set		   *set;
-
-	if (counters == NULL || table == NULL)
-		return;
-	key = key_of(table, tenant_id, job_id);
-	set = set_of(key);
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	drop_entry(set, key);
-	LWLockRelease(&set->lock);
+	if (ij_counter_sets_exist() && table != NULL)
+		ij_counter_forget(ij_counter_key(table, tenant_id, job_id));
 }
 
 bool
 ij_counters_state(IjCountersState *state)
 {
-	if (counters == NULL)
+	if (!ij_counter_sets_exist())
 		return false;
-	state->jobs = 0;
-	state->answered = (int64) pg_atomic_read_u64(&counters->answered);
-	state->counted = (int64) pg_atomic_read_u64(&counters->counted);
-	for (int i = 0; i < SETS; i++)
-	{
-		Set		   *set = &counters->sets[i];
-
-		LWLockAcquire(&set->lock, LW_SHARED);
-		for (int n = 0; n < ENTRIES; n++)
-			state->jobs += set->entries[n].state == ENTRY_KNOWN;
-		LWLockRelease(&set->lock);
-	}
+	ij_counter_state(state);
 	return true;
 }

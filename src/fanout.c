@@ -23,6 +23,7 @@
 #include "catalog.h"
 #include "errors.h"
 #include "fault.h"
+#include "fleet.h"
 #include "store.h"
 
 typedef struct FanoutState
@@ -34,7 +35,7 @@ typedef struct FanoutState
 static void
 get_fleet(const IjJob *job, IjFleet *fleet)
 {
-	if (!ij_store_get_fleet(fleet))
+	if (!ij_fleet_get(fleet))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no registry of devices is chosen"),
@@ -59,7 +60,7 @@ ij_fanout_require_target(const IjJob *job)
 	IjFleet		fleet;
 
 	get_fleet(job, &fleet);
-	if (!ij_store_target_exists(&fleet, job->tenant_id, job->target_group_id, job->target_device_id))
+	if (!ij_fleet_has_target(&fleet, job->tenant_id, job->target_group_id, job->target_device_id))
 		ij_error_no_target(job);
 }
 
@@ -103,7 +104,7 @@ ij_fanout_run(const IjJob *job)
 		IjFleet		fleet;
 
 		get_fleet(job, &fleet);
-		ij_store_walk_devices(&fleet, job->tenant_id, job->target_group_id, add_batch, &state);
+		ij_fleet_walk(&fleet, job->tenant_id, job->target_group_id, add_batch, &state);
 	}
 	ij_store_end_addition(state.addition);
 	IJ_FAULT(all_added);
@@ -151,6 +152,6 @@ ij_fanout_use_fleet(Oid devices, Oid group_members)
 	require_columns(devices, columns, 2);
 	if (OidIsValid(group_members))
 		require_columns(group_members, columns, 3);
-	ij_store_set_fleet(&fleet);
+	ij_fleet_set(&fleet);
 	IJ_FAULT(fleet_chosen);
 }

@@ -16,7 +16,7 @@
 	POINT(rows_inserted)		/* ... some of them, and not in all indexes */ \
 	POINT(batch_added)			/* ... some of them */ \
 	POINT(all_added)			/* ... all of them */ \
-	POINT(row_found)			/* an execution is about to be changed */ \
+	POINT(row_found)			/* an execution is about to be changed or deleted */ \
 	POINT(row_changed)			/* ... is, and not in all indexes */ \
 	POINT(execution_claimed)	/* ... changed by a claim */ \
 	POINT(execution_changed)	/* ... by a report or a cancellation */ \

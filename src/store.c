@@ -13,8 +13,6 @@
 #include "access/htup_details.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "counts.h"
@@ -22,9 +20,6 @@
 #include "direct_insert.h"
 #include "query.h"
 #include "rows.h"
-
-/* devices that one fetch from the registry brings; larger batches were measured no faster */
-#define WALK_BATCH	1000
 
 static void
 read_document(HeapTuple tuple, TupleDesc desc, void *result)
@@ -684,140 +679,6 @@ ij_store_end_addition(IjAddition *addition)
 	if (addition->direct != NULL)
 		ij_direct_insert_end(addition->direct);
 	pfree(addition);
-}
-
-/* ------------------------------------------------------------------------
- * Registry
- * ------------------------------------------------------------------------
- */
-
-bool
-ij_store_get_fleet(IjFleet *fleet)
-{
-	IjArgs		args = {0};
-	bool		isnull;
-	bool		found;
-
-	ij_query_begin();
-	found = ij_query_execute(IJ_SQL_GET_FLEET, &args) > 0;
-	if (found)
-	{
-		fleet->devices = DatumGetObjectId(SPI_getbinval(IJ_QUERY_ROW(0), 1, &isnull));
-		fleet->group_members = DatumGetObjectId(SPI_getbinval(IJ_QUERY_ROW(0), 2, &isnull));
-		if (isnull)
-			fleet->group_members = InvalidOid;
-	}
-	ij_query_end();
-	return found;
-}
-
-void
-ij_store_set_fleet(const IjFleet *fleet)
-{
-	IjArgs		args = {0};
-
-	ij_arg(&args, ObjectIdGetDatum(fleet->devices), false);
-	ij_arg(&args, ObjectIdGetDatum(fleet->group_members), !OidIsValid(fleet->group_members));
-	ij_query_begin();
-	if (ij_query_execute(IJ_SQL_UPDATE_FLEET, &args) == 0)
-		ij_query_execute(IJ_SQL_INSERT_FLEET, &args);
-	ij_query_end();
-}
-
-bool
-ij_store_target_exists(const IjFleet *fleet, const text *tenant_id, const text *group_id,
-					   const text *device_id)
-{
-	IjArgs		args = {0};
-	IjStatement id = IJ_SQL_ANY_DEVICE;
-	Oid			registry = fleet->devices;
-	bool		found;
-
-	ij_arg_text(&args, tenant_id);
-	if (device_id != NULL)
-	{
-		id = IJ_SQL_THIS_DEVICE;
-		ij_arg_text(&args, device_id);
-	}
-	else if (group_id != NULL)
-	{
-		id = IJ_SQL_ANY_MEMBER;
-		registry = fleet->group_members;
-		ij_arg_text(&args, group_id);
-	}
-	ij_query_begin();
-	found = ij_query_run(id, registry, &args, false, InvalidSnapshot) > 0;
-	ij_query_end();
-	return found;
-}
-
-void
-ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *group_id,
-					  IjDevicesCallback callback, void *callback_arg)
-{
-	IjArgs		args = {0};
-	IjStatement id = group_id ? IJ_SQL_WALK_MEMBERS : IJ_SQL_WALK_DEVICES;
-	Oid			registry = group_id ? fleet->group_members : fleet->devices;
-	MemoryContext batch_context;
-	Portal		portal;
-	text	   *last = NULL;
-	text	   *kept = NULL;
-
-	ij_arg_text(&args, tenant_id);
-	if (group_id != NULL)
-		ij_arg_text(&args, group_id);
-
-	ij_query_begin();
-	batch_context = AllocSetContextCreate(CurrentMemoryContext, "iot_jobs devices", ALLOCSET_DEFAULT_SIZES);
-	portal = SPI_cursor_open(NULL, ij_query_plan(id, registry), args.values, args.nulls, false);
-	for (;;)
-	{
-		MemoryContext old;
-		Datum	   *devices;
-		int			count = 0;
-
-		SPI_cursor_fetch(portal, true, WALK_BATCH);
-		if (SPI_processed == 0)
-			break;
-		old = MemoryContextSwitchTo(batch_context);
-		devices = palloc(SPI_processed * sizeof(Datum));
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			bool		isnull;
-			Datum		value = SPI_getbinval(IJ_QUERY_ROW(i), 1, &isnull);
-			text	   *device;
-
-			if (isnull || VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("relation \"%s\" lists a device without device_id", get_rel_name(registry)),
-						 errhint("Choose a relation with use_fleet() whose device_id is never null or empty.")));
-			device = DatumGetTextPP(value);
-
-			/* a view may list a device twice; the order brings the two together */
-			if (last != NULL && ij_same_text(last, device))
-				continue;
-			devices[count++] = PointerGetDatum(device);
-			last = device;
-		}
-		if (count > 0)
-			callback(devices, count, callback_arg);
-		MemoryContextSwitchTo(old);
-
-		/* only the last device outlives its batch */
-		if (last != kept)
-		{
-			text	   *copy = DatumGetTextPCopy(PointerGetDatum(last));
-
-			if (kept != NULL)
-				pfree(kept);
-			last = kept = copy;
-		}
-		MemoryContextReset(batch_context);
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
-	ij_query_end();
 }
 
 /* ------------------------------------------------------------------------

@@ -23,13 +23,6 @@ typedef struct IjJobKey
 	text	   *job_id;
 } IjJobKey;
 
-/* where the registry is: relations that answer who the devices are */
-typedef struct IjFleet
-{
-	Oid			devices;
-	Oid			group_members;	/* InvalidOid if there is none */
-} IjFleet;
-
 /* filters of list_jobs; NULL or unset means any */
 typedef struct IjJobFilter
 {
@@ -141,21 +134,6 @@ extern void ij_store_end_addition(IjAddition *addition);
 
 /* end the QUEUED executions of CANCELED jobs, which only an unguarded race can leave */
 extern void ij_store_end_orphans(Jsonb *status_details);
-
-/* registry */
-extern bool ij_store_get_fleet(IjFleet *fleet);
-extern void ij_store_set_fleet(const IjFleet *fleet);
-extern bool ij_store_target_exists(const IjFleet *fleet, const text *tenant_id, const text *group_id,
-								   const text *device_id);
-
-/*
- * Walk the devices of a target in device order, on one snapshot, handing batches to
- * the callback.  Needs no memory that grows with the fleet.
- */
-typedef void (*IjDevicesCallback) (const Datum *device_ids, int count, void *arg);
-
-extern void ij_store_walk_devices(const IjFleet *fleet, const text *tenant_id, const text *group_id,
-								  IjDevicesCallback callback, void *arg);
 
 /* for the guards, which act as the owner of the tables and see the latest state */
 extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,

@@ -1,0 +1,421 @@
+/*
+ * direct_rows.c
+ *		Finding, reading, locking and changing one row the direct way.
+ *
+ * A change is the new version of a row and its index entries, which the table and
+ * index access methods write, and what the guard would have told the worker.
+ *
+ * Locks: a row that we may wait for is changed in one go if it still is as we saw it;
+ * otherwise it is locked in its latest version first, and everything that was asked of
+ * it is asked again of that version.  What must not be waited for is looked at before,
+ * and passed over if it is held.
+ */
+#include "postgres.h"
+
+#include "direct_rows.h"
+
+#include "access/heapam.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "counters.h"
+#include "errors.h"
+#include "fault.h"
+#include "rows.h"
+#include "tell.h"
+
+/* ------------------------------------------------------------------------
+ * Read
+ * ------------------------------------------------------------------------
+ */
+
+text *
+ij_copy_text(const text *value)
+{
+	return value ? DatumGetTextPCopy(PointerGetDatum(value)) : NULL;
+}
+
+Jsonb *
+ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetJsonbPCopy(value);
+}
+
+IjExecStatus
+ij_direct_status(const IjDirect *direct, TupleTableSlot *slot)
+{
+	return ij_rows_exec_status(ij_slot_text(slot, direct->shape->columns[IJ_E_STATUS]));
+}
+
+static int64
+number_of(const IjDirect *direct, TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return DatumGetInt64(slot_getattr(slot, direct->shape->columns[IJ_E_EXECUTION_NUMBER], &isnull));
+}
+
+void
+ij_direct_read(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execution)
+{
+	const AttrNumber *columns = direct->shape->columns;
+
+	execution->job_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_JOB_ID]));
+	execution->tenant_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_TENANT_ID]));
+	execution->device_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_DEVICE_ID]));
+	execution->status = ij_direct_status(direct, slot);
+	execution->status_details = ij_slot_copy_jsonb(slot, columns[IJ_E_STATUS_DETAILS]);
+	execution->execution_number = number_of(direct, slot);
+	ij_slot_timestamp(slot, columns[IJ_E_QUEUED_AT], &execution->queued_at);
+	execution->started = ij_slot_timestamp(slot, columns[IJ_E_STARTED_AT], &execution->started_at);
+	ij_slot_timestamp(slot, columns[IJ_E_LAST_UPDATED_AT], &execution->last_updated_at);
+}
+
+/* ------------------------------------------------------------------------
+ * Walk
+ * ------------------------------------------------------------------------
+ */
+
+void
+ij_walk_key(ScanKey keys, Relation index, int number, StrategyNumber strategy, RegProcedure procedure, Datum value)
+{
+	ScanKeyEntryInitialize(&keys[number - 1], 0, number, strategy, InvalidOid,
+						   index->rd_indcollation[number - 1], procedure, value);
+}
+
+void
+ij_walk_text_key(ScanKey keys, Relation index, int number, StrategyNumber strategy, RegProcedure procedure, const text *value)
+{
+	if (value == NULL)
+		value = cstring_to_text_with_len("", 0);
+	ij_walk_key(keys, index, number, strategy, procedure, PointerGetDatum(value));
+}
+
+/* Go to a place of an index; it has this many keys each time. */
+void
+ij_walk_start(IjDirect *direct, IjWalk *walk, Relation rel, ScanKey keys, int nkeys)
+{
+	if (walk->scan == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(direct->context);
+
+		walk->scan = ij_index_beginscan(rel, walk->index, direct->snapshot, nkeys, 0);
+		MemoryContextSwitchTo(old);
+	}
+	index_rescan(walk->scan, keys, nkeys, NULL, 0);
+}
+
+Relation
+ij_walk_index(IjWalk *walk, Oid index)
+{
+	if (walk->scan == NULL)
+		walk->index = index_open(index, AccessShareLock);
+	return walk->index;
+}
+
+bool
+ij_walk_next(IjWalk *walk, TupleTableSlot *slot)
+{
+	CHECK_FOR_INTERRUPTS();
+	return index_getnext_slot(walk->scan, ForwardScanDirection, slot);
+}
+
+void
+ij_walk_close(IjWalk *walk)
+{
+	if (walk->scan == NULL)
+		return;
+	index_endscan(walk->scan);
+	index_close(walk->index, NoLock);
+}
+
+static void
+walk_by_key(IjDirect *direct, const text *job_id, StrategyNumber strategy, RegProcedure procedure, const text *device_id)
+{
+	Relation	index = ij_walk_index(&direct->by_key, direct->shape->primary_key);
+	ScanKeyData keys[3];
+
+	ij_walk_text_key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
+	ij_walk_text_key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
+	ij_walk_text_key(keys, index, 3, strategy, procedure, device_id);
+	ij_walk_start(direct, &direct->by_key, direct->rel, keys, 3);
+}
+
+void
+ij_walk_execution(IjDirect *direct, const text *job_id, const text *device_id)
+{
+	walk_by_key(direct, job_id, BTEqualStrategyNumber, F_TEXTEQ, device_id);
+}
+
+void
+ij_walk_job(IjDirect *direct, const text *job_id, const text *from)
+{
+	walk_by_key(direct, job_id, BTGreaterEqualStrategyNumber, F_TEXT_GE, from);
+}
+
+/* ------------------------------------------------------------------------
+ * Lock and change
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Lock this row in its latest version, which is in "found" afterwards.  False if it
+ * is gone, or held by somebody whom we do not wait for.  What the executor's LockRows
+ * node would do.
+ */
+static bool
+lock_row(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock lock)
+{
+	TM_FailureData failure;
+	int			flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+
+	switch (table_tuple_lock(direct->rel, &tid, direct->snapshot, direct->found, direct->command, mode,
+							 lock == IJ_LOCK_SKIP ? LockWaitSkip : LockWaitBlock, flags, &failure))
+	{
+		case TM_Ok:
+			return true;
+		case TM_WouldBlock:
+		case TM_SelfModified:
+			return false;
+		case TM_Updated:
+		case TM_Deleted:
+			if (IsolationUsesXactSnapshot())
+				ereport(ERROR,
+						(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						 errmsg("could not serialize access due to concurrent update")));
+			return false;
+		default:
+			elog(ERROR, "unexpected result of locking an execution");
+	}
+	return false;
+}
+
+/* Is the row in "found" one that the change is meant for? */
+static bool
+meets(IjDirect *direct, const IjExecutionChange *change)
+{
+	const AttrNumber *columns = direct->shape->columns;
+
+	return (change->from & IJ_STATUS_BIT(ij_direct_status(direct, direct->found))) != 0 &&
+		(!change->expects || number_of(direct, direct->found) == change->expected_number) &&
+		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_JOB_ID]), change->job_id) &&
+		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
+		(change->device_id == NULL ||
+		 ij_same_text(ij_slot_text(direct->found, columns[IJ_E_DEVICE_ID]), change->device_id));
+}
+
+static void
+set_value(IjDirect *direct, int column, Datum value)
+{
+	AttrNumber	number = direct->shape->columns[column];
+
+	direct->changed->tts_values[number - 1] = value;
+	direct->changed->tts_isnull[number - 1] = false;
+}
+
+/*
+ * The guard's rule: a start that lies before the row was queued is of a former life,
+ * when the row moves at all.
+ */
+static bool
+is_stale_start(IjDirect *direct, const IjExecutionChange *change, TimestampTz started)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	TimestampTz queued;
+	Jsonb	   *details;
+
+	ij_slot_timestamp(direct->found, columns[IJ_E_QUEUED_AT], &queued);
+	if (started >= queued)
+		return false;
+	if (ij_direct_status(direct, direct->found) != change->to)
+		return true;
+	details = ij_slot_copy_jsonb(direct->found, columns[IJ_E_STATUS_DETAILS]);
+	return change->status_details != NULL &&
+		(details == NULL || !ij_same_text((text *) details, (text *) change->status_details));
+}
+
+/* Make the next version of the row in "found". */
+static void
+make_changed(IjDirect *direct, const IjExecutionChange *change)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	TupleTableSlot *found = direct->found;
+	TupleTableSlot *changed = direct->changed;
+	TimestampTz updated;
+	TimestampTz started;
+
+	slot_getallattrs(found);
+	ExecClearTuple(changed);
+	memcpy(changed->tts_values, found->tts_values, found->tts_nvalid * sizeof(Datum));
+	memcpy(changed->tts_isnull, found->tts_isnull, found->tts_nvalid * sizeof(bool));
+
+	/* time never goes back within a row, whatever transaction began first */
+	ij_slot_timestamp(found, columns[IJ_E_LAST_UPDATED_AT], &updated);
+	updated = Max(updated, direct->now);
+	set_value(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(change->to)));
+	if (change->status_details != NULL)
+		set_value(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(change->status_details));
+	set_value(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(ij_next_execution_number(number_of(direct, found))));
+	if (ij_exec_is_started(change->to) &&
+		(change->starts || !ij_slot_timestamp(found, columns[IJ_E_STARTED_AT], &started) ||
+		 is_stale_start(direct, change, started)))
+		set_value(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
+	set_value(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
+	ExecStoreVirtualTuple(changed);
+}
+
+/*
+ * Lead to the new version from each index that holds it.  No key of a unique index
+ * changed, so there is nothing to look for there: whoever inserts the same key waits
+ * for us, as for any update.  Where the entry is the same as before, the index may
+ * look for dead versions to remove before it splits a page; but those that a mass of
+ * changes leaves are its own, and not dead yet.
+ */
+static void
+insert_index_entries(IjDirect *direct, bool open)
+{
+	TupleTableSlot *changed = direct->changed;
+
+	for (int i = 0; i < direct->shape->nindexes; i++)
+	{
+		const IjShapeIndex *wanted = &direct->shape->indexes[i];
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+		Relation	index = direct->indexes[i];
+
+		if (wanted->only_open && !open)
+			continue;
+		if (index == NULL)
+			index = direct->indexes[i] = index_open(wanted->index, RowExclusiveLock);
+		for (int n = 0; n < index->rd_index->indnatts; n++)
+		{
+			AttrNumber	column = index->rd_index->indkey.values[n];
+
+			values[n] = changed->tts_values[column - 1];
+			nulls[n] = changed->tts_isnull[column - 1];
+		}
+		index_insert(index, values, nulls, &changed->tts_tid, direct->rel, UNIQUE_CHECK_NO,
+					 wanted->same_entry && !direct->is_mass, NULL);
+	}
+}
+
+/*
+ * Put the next version of the row in "found" in its place, if that is the latest one;
+ * what was stored is in "changed" then.
+ *
+ * That is all that an UPDATE does to this table, see shape.c, but for what the guard
+ * would do: the step is a legal one, the row is complete, and what is left is to tell.
+ */
+static TM_Result
+update_found(IjDirect *direct, const IjExecutionChange *change)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	bool		open = ij_exec_is_open(change->to);
+	TM_FailureData failure;
+	TM_Result	result;
+	bool		needs_entries;
+	MemoryContext old;
+
+	/* what this leaves behind goes with the next row */
+	MemoryContextReset(direct->row_context);
+	old = MemoryContextSwitchTo(direct->row_context);
+	make_changed(direct, change);
+	result = ij_table_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed, direct->command,
+								   direct->snapshot, &failure, &needs_entries);
+	if (result == TM_Ok)
+	{
+		IJ_FAULT(row_changed);
+		direct->was = ij_direct_status(direct, direct->found);
+		if (needs_entries)
+			insert_index_entries(direct, open);
+		if (!open)
+			ij_tell_ended(ij_slot_text(direct->changed, columns[IJ_E_TENANT_ID]),
+						  ij_slot_text(direct->changed, columns[IJ_E_JOB_ID]),
+						  ij_slot_text(direct->changed, columns[IJ_E_DEVICE_ID]));
+	}
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+static TM_Result
+delete_found(IjDirect *direct, const IjExecutionChange *change)
+{
+	TM_FailureData failure;
+	TM_Result	result = table_tuple_delete(direct->rel, &direct->found->tts_tid, direct->command, direct->snapshot,
+											InvalidSnapshot, true, &failure, false);
+
+	if (result == TM_Ok)
+	{
+		direct->was = ij_direct_status(direct, direct->found);
+		ij_tell_ended(direct->tenant_id, change->job_id,
+					  ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+	}
+	return result;
+}
+
+static TM_Result
+do_found(IjDirect *direct, const IjExecutionChange *change, CmdType what)
+{
+	IJ_FAULT(row_found);
+	return what == CMD_DELETE ? delete_found(direct, change) : update_found(direct, change);
+}
+
+/* Is the row in "found" the latest version, and does nobody hold it at this moment? */
+static bool
+is_free(IjDirect *direct)
+{
+	BufferHeapTupleTableSlot *slot = (BufferHeapTupleTableSlot *) direct->found;
+	TM_Result	result;
+
+	LockBuffer(slot->buffer, BUFFER_LOCK_SHARE);
+	result = HeapTupleSatisfiesUpdate(slot->base.tuple, direct->command, slot->buffer);
+	LockBuffer(slot->buffer, BUFFER_LOCK_UNLOCK);
+	return result == TM_Ok;
+}
+
+bool
+ij_direct_do_locked(IjDirect *direct, ItemPointerData tid, const IjExecutionChange *change,
+					CmdType what, IjLock lock)
+{
+	LockTupleMode mode = (what == CMD_DELETE) ? LockTupleExclusive : LockTupleNoKeyExclusive;
+
+	if (!lock_row(direct, tid, mode, lock) || !meets(direct, change))
+		return false;
+	if (do_found(direct, change, what) != TM_Ok)
+		elog(ERROR, "a locked execution was changed by somebody else");
+	return true;
+}
+
+/*
+ * Only what somebody else got at first, or holds and may not be waited for, is locked
+ * before.
+ */
+bool
+ij_direct_do(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock)
+{
+	if (!meets(direct, change))
+		return false;
+	if (lock == IJ_LOCK_WAIT || is_free(direct))
+	{
+		TM_Result	result = do_found(direct, change, what);
+
+		if (result == TM_Ok || result == TM_SelfModified)
+			return result == TM_Ok;
+	}
+	return ij_direct_do_locked(direct, direct->found->tts_tid, change, what, lock);
+}
+
+void
+ij_direct_moved(IjDirect *direct, const text *job_id, int from, int to, int64 count)
+{
+	ij_counters_moved(ij_shape_counted(direct->rel, direct->shape), direct->tenant_id, job_id, from, to, count);
+}
