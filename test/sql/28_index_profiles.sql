@@ -47,6 +47,20 @@ COMMIT;
 SELECT expired FROM run_job_sweep();
 SELECT pg_stat_force_next_flush();
 SELECT n_tup_upd AS updated, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = 'job_executions';
+-- Full pages have room for a batch of claims and its reports, with nothing cleaned up in between.
+TRUNCATE jobs, job_executions;
+INSERT INTO tenants (tenant_id) VALUES ('tenant-0001');
+INSERT INTO devices (tenant_id, device_id) SELECT 'tenant-0001', 'device-' || lpad(i::text, 6, '0') FROM generate_series(1, 1000) i;
+BEGIN;
+SELECT queued FROM create_job('tenant-0001', 'x', target_all => true);
+SELECT count(*) FROM claim_job_executions('tenant-0001', 1000);
+SELECT count(*) FROM update_job_executions('tenant-0001', (
+    SELECT jsonb_agg(jsonb_build_object('job_id', job_id, 'device_id', device_id, 'status', 'SUCCEEDED',
+                                        'status_details', '{"message": "done"}'::jsonb))
+    FROM job_executions WHERE tenant_id = 'tenant-0001')) WHERE accepted;
+SELECT n_tup_upd AS updated, n_tup_hot_upd AS hot FROM pg_stat_xact_user_tables WHERE relname = 'job_executions';
+COMMIT;
+DELETE FROM tenants WHERE tenant_id = 'tenant-0001';
 
 -- And back, one by one and concurrently.
 SELECT job_index_statements('contract');

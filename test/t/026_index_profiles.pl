@@ -148,7 +148,7 @@ $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'postgres' ], 'a dump');
 $node->safe_psql('postgres', 'CREATE DATABASE again TEMPLATE template0');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'again', $dump ], 'is restored');
 is(profile('again'), 'lean', 'the profile came with it');
-is($node->safe_psql('again', q{SELECT reloptions FROM pg_class WHERE oid = 'job_executions'::regclass}), '{fillfactor=42}', 'and so did the fillfactor');
+is($node->safe_psql('again', q{SELECT reloptions FROM pg_class WHERE oid = 'job_executions'::regclass}), '{fillfactor=30}', 'and so did the fillfactor');
 is($node->safe_psql('again', q{SELECT job_index_statements('lean', online => false)}), '', 'nothing is left to do');
 guards_hold($node, 'again', 'there');
 
