@@ -55,6 +55,9 @@ until ($grown || time > $deadline)
 		   AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid AND state = 'active')}) eq 't';
 }
 ok($grown, 'a fan-out is in the middle of its work');
+is( $node->safe_psql('postgres', qq{
+		SELECT relid::regclass, command, tuples_processed >= 1000 FROM pg_stat_progress_copy WHERE pid = $pid}),
+	'job_executions|COPY FROM|t', 'and its progress shows');
 is($caller->{stdout}, '', 'and has not been acknowledged');
 my $log = -s $node->logfile;
 kill 'KILL', $pid;
