@@ -193,8 +193,8 @@ limit_patience(void)
 }
 
 /*
- * The same for the executions of a job from this device on, up to a limit, which count
- * as "to" then.  *last is the device at which the limit was reached, or NULL.
+ * Update or delete the executions of a job from this device on, up to a limit; they
+ * count as "to" then.  *last is the device at which the limit was reached, or NULL.
  */
 static int64
 do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, int to, IjLock lock,
