@@ -85,3 +85,25 @@ BEGIN
         END IF;
     END LOOP;
 END $$;
+
+-- wait for the end of a job, and ask for its row again and again meanwhile; returns the
+-- longest that this took, in seconds
+CREATE PROCEDURE ask_until_completion(job text, INOUT longest float8 DEFAULT 0)
+LANGUAGE plpgsql AS $$
+DECLARE
+    deadline timestamptz := clock_timestamp() + interval '10 min';
+    began timestamptz;
+    state text;
+BEGIN
+    LOOP
+        began := clock_timestamp();
+        SELECT status INTO state FROM jobs WHERE tenant_id = 'tenant-0001' AND job_id = job FOR NO KEY UPDATE;
+        longest := greatest(longest, extract(epoch FROM clock_timestamp() - began));
+        COMMIT;
+        EXIT WHEN state = 'COMPLETED';
+        PERFORM pg_sleep(1);
+        IF clock_timestamp() > deadline THEN
+            RAISE 'job % is not completed', job;
+        END IF;
+    END LOOP;
+END $$;

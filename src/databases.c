@@ -266,7 +266,7 @@ void
 ij_databases_tell_job(const text *tenant_id, const text *job_id)
 {
 	IjTold		told;
-	bool		fits = ij_told_make(&told, tenant_id, job_id);
+	bool		fits = ij_told_make(&told, tenant_id, job_id, false);
 	int			slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);

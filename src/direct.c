@@ -147,14 +147,26 @@ ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExe
 	return true;
 }
 
-text *
-ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses)
+static text *
+device_found(const IjDirect *direct)
 {
+	return ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+}
+
+text *
+ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses, int64 limit, text **last)
+{
+	*last = NULL;
 	ij_walk_job(direct, job_id, from);
 	while (ij_walk_next(&direct->by_key, direct->found))
 	{
 		if (statuses & IJ_STATUS_BIT(ij_direct_status(direct, direct->found)))
-			return ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+			return device_found(direct);
+		if (--limit == 0)
+		{
+			*last = device_found(direct);
+			break;
+		}
 	}
 	return NULL;
 }
@@ -213,7 +225,7 @@ do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, int t
 			continue;
 		were[direct->was]++;
 		if (++count == limit)
-			*last = ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+			*last = device_found(direct);
 	}
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		ij_direct_moved(direct, change->job_id, status, to, were[status]);

@@ -21,7 +21,8 @@ extern IjDirect *ij_direct_open(const text *tenant_id, IjDirectUse use);
 extern void ij_direct_close(IjDirect *direct);
 
 extern bool ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExecution *execution);
-extern text *ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses);
+extern text *ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses,
+							 int64 limit, text **last);
 extern bool ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution *execution);
 extern bool ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb *status_details,
 								 IjExecutionDocument *document);

@@ -525,6 +525,16 @@ ij_store_list_executions_for_device(const text *tenant_id, const text *device_id
 text *
 ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses)
 {
+	text	   *last;
+
+	return ij_store_first_execution_of(tenant_id, job_id, from, statuses, PG_INT64_MAX, &last);
+}
+
+/* SQL does not stop at a row that it does not return: there the limit is none. */
+text *
+ij_store_first_execution_of(const text *tenant_id, const text *job_id, const text *from, int statuses,
+							int64 limit, text **last)
+{
 	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_READ);
 	MemoryContext caller = CurrentMemoryContext;
 	IjArgs		args;
@@ -532,10 +542,11 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
 
 	if (direct != NULL)
 	{
-		result = ij_direct_first(direct, job_id, from, statuses);
+		result = ij_direct_first(direct, job_id, from, statuses, limit, last);
 		ij_direct_close(direct);
 		return result;
 	}
+	*last = NULL;
 	args = job_args(tenant_id, job_id);
 	ij_arg_from(&args, from);
 	ij_arg_statuses(&args, statuses);

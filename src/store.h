@@ -108,9 +108,12 @@ extern List *ij_store_list_executions_for_device(const text *tenant_id, const te
 
 /*
  * The first execution of the job, by device from *from on (NULL: the first), that
- * has one of these statuses: its device, or NULL.
+ * has one of these statuses: its device, or NULL.  It may be left at NULL after so
+ * many that have not; *last is where to go on then, or NULL.
  */
 extern text *ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses);
+extern text *ij_store_first_execution_of(const text *tenant_id, const text *job_id, const text *from, int statuses,
+										 int64 limit, text **last);
 
 /*
  * Change, or delete, up to limit executions of a job that have one of these

@@ -16,7 +16,11 @@
  * remembered as the job's witness, and until that one ends no report of the job
  * needs to wake anybody; then the walk goes on from its key.  Each execution is
  * passed over once this way and once more at the end, under the lock of the job
- * row, which keeps new executions out: only that last walk decides.
+ * row, which keeps new executions out: only that last walk decides.  A long one gives
+ * way to whoever waits for the job, as VACUUM does when it truncates a table.
+ *
+ * Executions that are QUEUED are looked for when the deadline comes, and not again for
+ * each device of an expired job that reports late: that would be a walk for each.
  */
 #include "postgres.h"
 
@@ -24,6 +28,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -43,6 +48,12 @@
  * lost them; it is completed only when it was left alone for this long.
  */
 #define EMPTY_JOB_GRACE_HOURS	1
+
+/*
+ * Executions that a walk under the lock of the job passes, in about 5 ms, between two
+ * looks whether somebody waits for it
+ */
+#define WALK_ROWS	10000
 
 /* jobs that run_job_sweep() lists at once */
 #define SWEEP_JOBS	1000
@@ -72,15 +83,13 @@ lock_in_progress(IjJob *job)
 }
 
 /*
- * Find an open execution from this device on and make it the witness.  It is
+ * Make this open execution the witness, or the next one that is open still.  It is
  * published first and looked at once more afterwards: a report that commits after
  * that second look sees the witness, and tells us.
  */
 static bool
-find_witness(const IjJob *job, const text *from)
+make_witness(const IjJob *job, text *open)
 {
-	text	   *open = ij_store_first_execution(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES);
-
 	while (open != NULL)
 	{
 		text	   *again;
@@ -95,6 +104,25 @@ find_witness(const IjJob *job, const text *from)
 		open = again;
 	}
 	return false;
+}
+
+static bool
+find_witness(const IjJob *job, const text *from)
+{
+	return make_witness(job, ij_store_first_execution(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES));
+}
+
+/* Does somebody wait for a row that this transaction has locked? */
+static bool
+is_waited_for(void)
+{
+	TransactionId xid = GetTopTransactionIdIfAny();
+	LOCKTAG		tag;
+
+	if (!TransactionIdIsValid(xid))
+		return false;
+	SET_LOCKTAG_TRANSACTION(tag, xid);
+	return LockHasWaiters(&tag, ExclusiveLock, false);
 }
 
 static void
@@ -141,38 +169,52 @@ is_abandoned(const IjJob *job)
 								   EMPTY_JOB_GRACE_HOURS * SECS_PER_HOUR * 1000);
 }
 
-/*
- * Complete a job that is locked and IN_PROGRESS, if nothing of it is open; false if
- * something is.
- */
-static bool
-complete_locked(const IjJob *job, IjSweepCounts *counts)
+typedef enum Completion
 {
-	if (find_witness(job, NULL))
-		return false;
+	JOB_OPEN,					/* something of it is open */
+	JOB_WANTED,					/* somebody waits for it, and is to have it first */
+	JOB_LEFT					/* nothing more to do for it */
+} Completion;
+
+/* Complete a job that is locked and IN_PROGRESS, if nothing of it is open. */
+static Completion
+complete_locked(const IjJob *job, bool yields, IjSweepCounts *counts)
+{
+	text	   *from = NULL;
+	text	   *open;
+
+	do
+	{
+		open = ij_store_first_execution_of(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES, WALK_ROWS, &from);
+		IJ_FAULT(job_walked);
+		if (from != NULL && yields && is_waited_for())
+			return JOB_WANTED;
+	} while (from != NULL);
+	if (make_witness(job, open))
+		return JOB_OPEN;
 	if (has_unseen(job))
-		return true;
+		return JOB_LEFT;
 	if (!is_abandoned(job) &&
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
-		return true;
+		return JOB_LEFT;
 	ij_counts_check_none_open(job->tenant_id, job->job_id);
 	IJ_FAULT(completion_begun);
 	set_completed(job);
 	IJ_FAULT(job_completed);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
-	return true;
+	return JOB_LEFT;
 }
 
 static IjVisitResult
-complete(IjJob *job, IjSweepCounts *counts)
+complete(IjJob *job, bool yields, IjSweepCounts *counts)
 {
 	if (find_witness(job, ij_hint_get(IJ_HINT_WITNESS, job->tenant_id, job->job_id)))
 		return IJ_VISIT_DONE;
 	if (!lock_in_progress(job))
 		return IJ_VISIT_LOCKED;
-	if (job->status == IJ_JOB_IN_PROGRESS)
-		(void) complete_locked(job, counts);
+	if (job->status == IJ_JOB_IN_PROGRESS && complete_locked(job, yields, counts) == JOB_WANTED)
+		return IJ_VISIT_LOCKED;
 	return IJ_VISIT_DONE;
 }
 
@@ -181,37 +223,47 @@ complete(IjJob *job, IjSweepCounts *counts)
  * be complete, too.
  */
 static IjVisitResult
-expire(IjJob *job, int64 max_rows, IjSweepCounts *counts)
+expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 {
-	text	   *from = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	text	   *last;
-	int64		changed;
+	text	   *mark = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, mark, IJ_STATUS_BIT(IJ_EXEC_QUEUED));
+	text	   *last = NULL;
+	int64		changed = 0;
 
+	if (from == NULL && mark == NULL)
+		return complete(job, yields, counts);
 	if (!lock_in_progress(job))
 		return IJ_VISIT_LOCKED;
 	if (job->status != IJ_JOB_IN_PROGRESS)
 		return IJ_VISIT_DONE;
 	if (!is_expired(job))
-		return complete(job, counts);
+		return complete(job, yields, counts);
 
 	IJ_FAULT(expiry_begun);
-	changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
-										IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
-										IJ_LOCK_SKIP, max_rows, &last);
+	if (from != NULL)
+		changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
+											IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
+											IJ_LOCK_SKIP, max_rows, &last);
 	counts->expired += changed;
 	IJ_FAULT(batch_expired);
+	/* a trigger of the operator may keep all of them as they were */
 	if (changed > 0 && last != NULL)
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;
 	}
-	if (from != NULL)
-		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	if (complete_locked(job, counts) ||
-		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_STATUS_BIT(IJ_EXEC_QUEUED)) == NULL)
-		return IJ_VISIT_DONE;
-	/* somebody has it locked, or we began behind it */
-	return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+	ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	switch (complete_locked(job, yields, counts))
+	{
+		case JOB_OPEN:
+			/* QUEUED, perhaps: it lies before the mark, or is held */
+			return changed > 0 || mark != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+		case JOB_WANTED:
+			return IJ_VISIT_LOCKED;
+		case JOB_LEFT:
+			break;
+	}
+	return IJ_VISIT_DONE;
 }
 
 /* One batch of a deleted job's executions; with the last of them goes the job. */
@@ -240,7 +292,8 @@ remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
 }
 
 IjVisitResult
-ij_sweep_visit(const text *tenant_id, const text *job_id, int64 max_rows, IjSweepCounts *counts)
+ij_sweep_visit(const text *tenant_id, const text *job_id, bool due, bool yields,
+			   int64 max_rows, IjSweepCounts *counts)
 {
 	IjJob		job;
 
@@ -250,7 +303,7 @@ ij_sweep_visit(const text *tenant_id, const text *job_id, int64 max_rows, IjSwee
 	switch (job.status)
 	{
 		case IJ_JOB_IN_PROGRESS:
-			return is_expired(&job) ? expire(&job, max_rows, counts) : complete(&job, counts);
+			return due && is_expired(&job) ? expire(&job, yields, max_rows, counts) : complete(&job, yields, counts);
 		case IJ_JOB_DELETION_IN_PROGRESS:
 			return remove_batch(&job, max_rows, counts);
 		case IJ_JOB_COMPLETED:
@@ -293,7 +346,7 @@ visit_jobs(List *jobs, int from, int count, int64 max_rows, IjSweepCounts *count
 
 			if (left <= 0)
 				return false;
-			result = ij_sweep_visit(key->tenant_id, key->job_id, left, counts);
+			result = ij_sweep_visit(key->tenant_id, key->job_id, true, false, left, counts);
 		}
 	}
 	return true;

@@ -79,7 +79,7 @@ ij_told_attach(void *place)
  */
 
 bool
-ij_told_make(IjTold *told, const text *tenant_id, const text *job_id)
+ij_told_make(IjTold *told, const text *tenant_id, const text *job_id, bool due)
 {
 	Size		tenant_len = VARSIZE_ANY_EXHDR(tenant_id);
 	Size		job_len = VARSIZE_ANY_EXHDR(job_id);
@@ -88,6 +88,7 @@ ij_told_make(IjTold *told, const text *tenant_id, const text *job_id)
 		return false;
 	told->tenant_len = tenant_len;
 	told->job_len = job_len;
+	told->due = due;
 	memcpy(told->bytes, VARDATA_ANY(tenant_id), tenant_len);
 	memcpy(told->bytes + tenant_len, VARDATA_ANY(job_id), job_len);
 	return true;
@@ -147,7 +148,10 @@ ij_told_enqueue(IjToldQueue *queue, int owner, const IjTold *told)
 	{
 		entry = &table->entries[n];
 		if (entry->hash == hash && entry->owner == owner && told_equal(&entry->told, told))
+		{
+			entry->told.due |= told->due;
 			return true;
+		}
 	}
 
 	n = table->first_free;
@@ -162,6 +166,7 @@ ij_told_enqueue(IjToldQueue *queue, int owner, const IjTold *told)
 	*bucket = n;
 	entry->told.tenant_len = told->tenant_len;
 	entry->told.job_len = told->job_len;
+	entry->told.due = told->due;
 	memcpy(entry->told.bytes, told->bytes, told->tenant_len + told->job_len);
 
 	entry->next_in_queue = NOTHING;

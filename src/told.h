@@ -18,11 +18,12 @@ typedef struct IjTold
 {
 	uint16		tenant_len;
 	uint16		job_len;
+	bool		due;			/* see IjVisit */
 	char		bytes[IJ_TOLD_BYTES];	/* the tenant's, then the job's */
 } IjTold;
 
 /* flat ids and back; false if they are too long */
-extern bool ij_told_make(IjTold *told, const text *tenant_id, const text *job_id);
+extern bool ij_told_make(IjTold *told, const text *tenant_id, const text *job_id, bool due);
 extern text *ij_told_tenant(const IjTold *told);
 extern text *ij_told_job(const IjTold *told);
 
@@ -36,7 +37,7 @@ typedef struct IjToldQueue
 
 extern void ij_told_open_queue(IjToldQueue *queue);
 
-/* queue a job, unless it is queued there already; false: there is no room.  A queue has one owner */
+/* queue a job, once however often it is told; false: there is no room.  A queue has one owner */
 extern bool ij_told_enqueue(IjToldQueue *queue, int owner, const IjTold *told);
 
 /* take the oldest job, into *told unless NULL; false if there is none */

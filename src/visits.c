@@ -28,7 +28,7 @@
 #define MAX_PUT_OFF			1000
 
 /* a locked job is visited again after this long, doubling up to the second */
-#define LOCKED_FIRST_MS		100
+#define LOCKED_FIRST_MS		10
 #define LOCKED_LAST_MS		1000
 
 /* so is one that failed */
@@ -119,17 +119,22 @@ put_off_visit(IjVisit *visit, int64 ms)
  * off; one that is put off because it was locked comes back next turn.
  */
 void
-ij_visits_add(const text *tenant_id, const text *job_id)
+ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 {
 	uint64		hash = hash_ids(tenant_id, job_id);
 	MemoryContext old_context;
 	IjVisit    *visit;
 
-	if (find(&ready, hash, tenant_id, job_id) != NULL)
+	visit = find(&ready, hash, tenant_id, job_id);
+	if (visit != NULL)
+	{
+		visit->due |= due;
 		return;
+	}
 	visit = find(&put_off, hash, tenant_id, job_id);
 	if (visit != NULL)
 	{
+		visit->due |= due;
 		if (visit->failures == 0)
 			visit->not_before = 0;
 		return;
@@ -140,12 +145,13 @@ ij_visits_add(const text *tenant_id, const text *job_id)
 	visit->hash = hash;
 	visit->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
 	visit->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
+	visit->due = due;
 	MemoryContextSwitchTo(old_context);
 	dlist_push_tail(&ready, &visit->node);
 }
 
 void
-ij_visits_add_all(List *keys)
+ij_visits_add_due(List *keys)
 {
 	ListCell   *lc;
 
@@ -153,7 +159,7 @@ ij_visits_add_all(List *keys)
 	{
 		IjJobKey   *key = lfirst(lc);
 
-		ij_visits_add(key->tenant_id, key->job_id);
+		ij_visits_add(key->tenant_id, key->job_id, true);
 	}
 }
 
@@ -226,11 +232,17 @@ ij_visits_next(void)
 	return visit;
 }
 
-/* Is there one more, and may it share the transaction of those before it? */
+/*
+ * Is there one more, and may it share the transaction of those before it?  Not if the
+ * last of them was given up for somebody who waits for what the transaction holds.
+ */
 bool
 ij_visits_next_may_share(void)
 {
-	return !dlist_is_empty(&ready) && !dlist_head_element(IjVisit, node, &ready)->alone;
+	const IjVisit *last = dlist_tail_element(IjVisit, node, &unit);
+
+	return !last->alone && last->result != IJ_VISIT_LOCKED &&
+		!dlist_is_empty(&ready) && !dlist_head_element(IjVisit, node, &ready)->alone;
 }
 
 /* The unit was committed. */
@@ -309,7 +321,7 @@ give_back(dlist_head *list)
 	{
 		IjVisit    *visit = pop(list);
 		IjTold		told;
-		bool		fits = ij_told_make(&told, visit->tenant_id, visit->job_id);
+		bool		fits = ij_told_make(&told, visit->tenant_id, visit->job_id, visit->due);
 
 		ij_worker_put_back(fits ? &told : NULL);
 	}

@@ -19,6 +19,7 @@ typedef struct IjVisit
 	uint64		hash;			/* of the ids */
 	text	   *tenant_id;
 	text	   *job_id;
+	bool		due;			/* it may have expired; otherwise executions of it ended */
 	bool		alone;			/* in a transaction of its own */
 	int			failures;		/* in a row, alone */
 	int			locked;			/* times in a row */
@@ -41,8 +42,8 @@ ij_growing_pause(int times, int64 first, int64 last)
 extern void ij_visits_init(void);
 
 /* what is to be visited this turn */
-extern void ij_visits_add(const text *tenant_id, const text *job_id);
-extern void ij_visits_add_all(List *keys);	/* of IjJobKey */
+extern void ij_visits_add(const text *tenant_id, const text *job_id, bool due);
+extern void ij_visits_add_due(List *keys);	/* of IjJobKey */
 extern void ij_visits_begin_turn(TimestampTz now);
 extern bool ij_visits_overflowed(TimestampTz now);
 extern bool ij_visits_ready(void);

@@ -61,6 +61,9 @@
 /* jobs visited in one transaction: small ones share it, but not its locks for long */
 #define UNIT_VISITS			64
 
+/* times in a row that a job is left to whoever waits for it: several seconds */
+#define MAX_YIELDS			10
+
 /* a turn that failed as a whole */
 #define TROUBLE_FIRST_MS	500
 #define TROUBLE_LAST_MS		60000
@@ -178,7 +181,7 @@ cursor_fits(void)
 	IjTold		cursor;
 
 	return full_cursor == NULL ||
-		ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id);
+		ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id, false);
 }
 
 /*
@@ -209,7 +212,7 @@ leave(int code, Datum arg)
 			IjTold		cursor;
 
 			if (full_cursor != NULL &&
-				ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id))
+				ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id, false))
 				ij_worker_pause_full(&cursor);
 			else
 				ij_worker_pause_full(NULL);
@@ -335,14 +338,14 @@ visit_in_one_transaction(void)
 			{
 				visiting = ij_visits_next();
 				PushActiveSnapshot(GetTransactionSnapshot());
-				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id,
+				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id, visiting->due,
+												  visiting->locked < MAX_YIELDS,
 												  ij_guc_sweep_batch_rows - rows, &counts);
 				PopActiveSnapshot();
 
 				rows = counts.expired + counts.completed + counts.deleted;
 				visits++;
-			} while (!visiting->alone && rows < ij_guc_sweep_batch_rows &&
-					 visits < UNIT_VISITS && ij_visits_next_may_share());
+			} while (rows < ij_guc_sweep_batch_rows && visits < UNIT_VISITS && ij_visits_next_may_share());
 			IJ_FAULT(worker_visited);
 			commit_as_owner(&saved, &counts);
 		}
@@ -384,7 +387,7 @@ take_told_jobs(void)
 	int			n = ij_worker_take_told(told, SOURCE_JOBS);
 
 	for (int i = 0; i < n; i++)
-		ij_visits_add(ij_told_tenant(&told[i]), ij_told_job(&told[i]));
+		ij_visits_add(ij_told_tenant(&told[i]), ij_told_job(&told[i]), told[i].due);
 }
 
 static void
@@ -432,7 +435,7 @@ list_unfinished_jobs(void)
 {
 	List	   *jobs = ij_sweep_unfinished_jobs(full_cursor, SOURCE_JOBS);
 
-	ij_visits_add_all(jobs);
+	ij_visits_add_due(jobs);
 	if (list_length(jobs) == SOURCE_JOBS)
 	{
 		IjJobKey   *last = llast(jobs);
@@ -457,7 +460,7 @@ list_due_jobs(TimestampTz upto)
 	TimestampTz reached = upto;
 	List	   *jobs = ij_sweep_due_jobs(due_from, upto, due_page, &reached);
 
-	ij_visits_add_all(jobs);
+	ij_visits_add_due(jobs);
 	if (list_length(jobs) < due_page)
 	{
 		due_page = SOURCE_JOBS;
