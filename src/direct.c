@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -147,26 +148,45 @@ ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExe
 	return true;
 }
 
-static text *
-device_found(const IjDirect *direct)
+/*
+ * Executions that a walk over a job passes between two looks whether somebody waits
+ * for us: a few milliseconds.
+ */
+#define WALK_ROWS	10000
+
+/* Does somebody wait for a row that this transaction has locked? */
+static bool
+is_waited_for(void)
 {
-	return ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
+	TransactionId xid = GetTopTransactionIdIfAny();
+	LOCKTAG		tag;
+
+	if (!TransactionIdIsValid(xid))
+		return false;
+	SET_LOCKTAG_TRANSACTION(tag, xid);
+	return LockHasWaiters(&tag, ExclusiveLock, false);
+}
+
+/* The next execution of a walk over a job; none for a walk that gives way to somebody. */
+static bool
+next_of_job(IjDirect *direct)
+{
+	if (direct->gave_way != NULL && ++direct->passed % WALK_ROWS == 0)
+		*direct->gave_way = is_waited_for();
+	if (direct->gave_way != NULL && *direct->gave_way)
+		return false;
+	return ij_walk_next(&direct->by_key, direct->found);
 }
 
 text *
-ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses, int64 limit, text **last)
+ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses, bool *gave_way)
 {
-	*last = NULL;
+	direct->gave_way = gave_way;
 	ij_walk_job(direct, job_id, from);
-	while (ij_walk_next(&direct->by_key, direct->found))
+	while (next_of_job(direct))
 	{
 		if (statuses & IJ_STATUS_BIT(ij_direct_status(direct, direct->found)))
-			return device_found(direct);
-		if (--limit == 0)
-		{
-			*last = device_found(direct);
-			break;
-		}
+			return ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	return NULL;
 }
@@ -219,13 +239,13 @@ do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, int t
 	direct->is_mass = true;
 	*last = NULL;
 	ij_walk_job(direct, change->job_id, from);
-	while (count < limit && ij_walk_next(&direct->by_key, direct->found))
+	while (count < limit && next_of_job(direct))
 	{
 		if (!ij_direct_do(direct, change, what, lock))
 			continue;
 		were[direct->was]++;
 		if (++count == limit)
-			*last = device_found(direct);
+			*last = ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		ij_direct_moved(direct, change->job_id, status, to, were[status]);
@@ -236,7 +256,8 @@ do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, int t
 
 int64
 ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
-						   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last)
+						   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
+						   bool *gave_way)
 {
 	IjExecutionChange change = {0};
 
@@ -245,6 +266,7 @@ ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *fro
 	change.from = statuses;
 	change.to = to;
 	change.status_details = status_details;
+	direct->gave_way = gave_way;
 	return do_to_job(direct, &change, CMD_UPDATE, to, lock, from, limit, last);
 }
 

@@ -22,14 +22,15 @@ extern void ij_direct_close(IjDirect *direct);
 
 extern bool ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExecution *execution);
 extern text *ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses,
-							 int64 limit, text **last);
+							 bool *gave_way);
 extern bool ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution *execution);
 extern bool ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb *status_details,
 								 IjExecutionDocument *document);
 extern List *ij_direct_claim(IjDirect *direct, const Datum *device_ids, int count, int rounds, int limit);
 extern List *ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit, text **last);
 extern int64 ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
-										IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
+										IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
+										bool *gave_way);
 extern int64 ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from,
 										 int64 limit, text **last);
 

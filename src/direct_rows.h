@@ -41,6 +41,8 @@ struct IjDirect
 	TimestampTz now;
 	bool		writes;
 	bool		is_mass;		/* it changes the rows of an index from one end to the other */
+	int64		passed;			/* rows of a walk over a job */
+	bool	   *gave_way;		/* see ij_store_first_execution(), or NULL */
 	MemoryContext context;		/* what lives as long as the command */
 	MemoryContext row_context;	/* as long as the row that is changed */
 	TupleTableSlot *found;		/* the row looked at */

@@ -359,7 +359,7 @@ ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, co
 	do
 	{
 		count = ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
-										  IJ_LOCK_WAIT, REJECT_BATCH, &from);
+										  IJ_LOCK_WAIT, REJECT_BATCH, &from, NULL);
 		IJ_FAULT(batch_rejected);
 	} while (count > 0 && from != NULL);
 

@@ -32,7 +32,7 @@
 	POINT(guard_rejected)		/* a job was canceled by hand, and its executions rejected */ \
 	POINT(expiry_begun)			/* sweep: an expired job is locked, none of its executions timed out */ \
 	POINT(batch_expired)		/* ... some or all of them */ \
-	POINT(job_walked)			/* ... a job is locked, and some or all of its executions looked at */ \
+	POINT(job_held)				/* ... a job is locked that seems to be done */ \
 	POINT(completion_begun)		/* ... a job is locked and known to be done */ \
 	POINT(job_completed)		/* ... and COMPLETED */ \
 	POINT(batch_deleted)		/* ... some or all executions of a deleted job are gone */ \

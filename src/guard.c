@@ -285,32 +285,38 @@ check_protocol(FunctionCallInfo fcinfo, bool before)
  */
 
 /*
+ * Hold the job, and read its state; false if it is not there.
+ *
+ * We run before the policies of job_executions are checked.  Whoever may not see the
+ * job must learn nothing of it, and must not lock it.
+ */
+static bool
+hold_job(const text *tenant_id, const text *job_id, IjJob *job)
+{
+	IjIdentity	identity;
+	bool		found;
+
+	if (check_enable_rls(ij_catalog_jobs(), InvalidOid, true) == RLS_ENABLED &&
+		!ij_store_get_job(tenant_id, job_id, false, job))
+		ij_error_job_not_found(tenant_id, job_id);
+
+	ij_catalog_become_owner(&identity);
+	found = ij_store_guard_lock_job(tenant_id, job_id, &job->status, &job->expires, &job->expires_at);
+	ij_catalog_become_again(&identity);
+	IJ_FAULT(guard_holds_job);
+	return found;
+}
+
+/*
  * Hold the job and see that executions may be added to it.  A job that is not
  * there is left to the foreign key, which has the better message.
  */
 static void
 require_open_job(const text *tenant_id, const text *job_id)
 {
-	IjIdentity	identity;
 	IjJob		job = {0};
-	bool		found;
 
-	if (is_held(&held_job, tenant_id, job_id))
-		return;
-
-	/*
-	 * We run before the policies of job_executions are checked.  Whoever may not see
-	 * the job must learn nothing of it, and must not lock it.
-	 */
-	if (check_enable_rls(ij_catalog_jobs(), InvalidOid, true) == RLS_ENABLED &&
-		!ij_store_get_job(tenant_id, job_id, false, &job))
-		ij_error_job_not_found(tenant_id, job_id);
-
-	ij_catalog_become_owner(&identity);
-	found = ij_store_guard_lock_job(tenant_id, job_id, &job.status, &job.expires, &job.expires_at);
-	ij_catalog_become_again(&identity);
-	IJ_FAULT(guard_holds_job);
-	if (!found)
+	if (is_held(&held_job, tenant_id, job_id) || !hold_job(tenant_id, job_id, &job))
 		return;
 	if (job.status != IJ_JOB_IN_PROGRESS)
 		ereport(ERROR,
@@ -427,8 +433,19 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		unsettle_counts(old);
 		unsettle_counts(new);
 	}
-	else if (step || ij_shape_of_executions(new->rel)->altered)
-		unsettle_counts(new);
+	else
+	{
+		/* whoever looks for one that is open finds it under the old device or the new */
+		if (ij_exec_is_open(to) && column_changed(old, new, "device_id"))
+		{
+			IjJob		job = {0};
+
+			(void) hold_job(get_text(new, "tenant_id"), get_text(new, "job_id"), &job);
+			ij_tell_ended(get_text(old, "tenant_id"), get_text(old, "job_id"), get_text(old, "device_id"));
+		}
+		if (step || ij_shape_of_executions(new->rel)->altered)
+			unsettle_counts(new);
+	}
 
 	/* one that goes to another device, or back in time, may be where nobody looks any more */
 	if (ij_exec_is_open(to) &&
@@ -508,10 +525,24 @@ job_status_of(const GuardRow *row, IjJobStatus *status)
 static void
 tell_deadline_of(const GuardRow *row)
 {
-	TimestampTz deadline = get_timestamp(row, "expires_at");
+	bool		isnull;
+	Datum		deadline = get_column(row, "expires_at", &isnull);
 
-	if (!TIMESTAMP_NOT_FINITE(deadline))
-		ij_tell_deadline(deadline);
+	if (!isnull)
+		ij_tell_deadline(DatumGetTimestampTz(deadline));
+}
+
+static bool
+is_expiry_moved(const GuardRow *old, const GuardRow *new)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		old_expiry = get_column(old, "expires_at", &old_null);
+	Datum		new_expiry = get_column(new, "expires_at", &new_null);
+
+	if (old_null || new_null)
+		return old_null != new_null;
+	return DatumGetTimestampTz(old_expiry) != DatumGetTimestampTz(new_expiry);
 }
 
 static void
@@ -545,7 +576,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	IjJobStatus from;
 	IjJobStatus to;
 	bool		step;
-	bool		expiry_moved = get_timestamp(old, "expires_at") != get_timestamp(new, "expires_at");
+	bool		expiry_moved = is_expiry_moved(old, new);
 	TimestampTz updated = get_moment(old, "updated_at");
 
 	/* whatever we knew of a job may just have become wrong */

@@ -523,17 +523,7 @@ ij_store_list_executions_for_device(const text *tenant_id, const text *device_id
 }
 
 text *
-ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses)
-{
-	text	   *last;
-
-	return ij_store_first_execution_of(tenant_id, job_id, from, statuses, PG_INT64_MAX, &last);
-}
-
-/* SQL does not stop at a row that it does not return: there the limit is none. */
-text *
-ij_store_first_execution_of(const text *tenant_id, const text *job_id, const text *from, int statuses,
-							int64 limit, text **last)
+ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses, bool *gave_way)
 {
 	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_READ);
 	MemoryContext caller = CurrentMemoryContext;
@@ -542,11 +532,10 @@ ij_store_first_execution_of(const text *tenant_id, const text *job_id, const tex
 
 	if (direct != NULL)
 	{
-		result = ij_direct_first(direct, job_id, from, statuses, limit, last);
+		result = ij_direct_first(direct, job_id, from, statuses, gave_way);
 		ij_direct_close(direct);
 		return result;
 	}
-	*last = NULL;
 	args = job_args(tenant_id, job_id);
 	ij_arg_from(&args, from);
 	ij_arg_statuses(&args, statuses);
@@ -605,7 +594,8 @@ for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, con
 
 int64
 ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
-						  IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last)
+						  IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
+						  bool *gave_way)
 {
 	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_UPDATE);
 	IjExecutionChange change = {0};
@@ -614,7 +604,8 @@ ij_store_close_executions(const text *tenant_id, const text *job_id, const text 
 
 	if (direct != NULL)
 	{
-		count = ij_direct_close_executions(direct, job_id, from, statuses, to, status_details, lock, limit, last);
+		count = ij_direct_close_executions(direct, job_id, from, statuses, to, status_details, lock, limit, last,
+										   gave_way);
 		ij_direct_close(direct);
 		return count;
 	}

@@ -108,12 +108,13 @@ extern List *ij_store_list_executions_for_device(const text *tenant_id, const te
 
 /*
  * The first execution of the job, by device from *from on (NULL: the first), that
- * has one of these statuses: its device, or NULL.  It may be left at NULL after so
- * many that have not; *last is where to go on then, or NULL.
+ * has one of these statuses: its device, or NULL.
+ *
+ * With gave_way, a long walk ends early, and *gave_way says so, when somebody waits
+ * for a lock of this transaction.  A walk by SQL does not.
  */
-extern text *ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses);
-extern text *ij_store_first_execution_of(const text *tenant_id, const text *job_id, const text *from, int statuses,
-										 int64 limit, text **last);
+extern text *ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses,
+									  bool *gave_way);
 
 /*
  * Change, or delete, up to limit executions of a job that have one of these
@@ -121,7 +122,8 @@ extern text *ij_store_first_execution_of(const text *tenant_id, const text *job_
  * on, or NULL if there was room for all.  Lock order: by device.
  */
 extern int64 ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
-									   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last);
+									   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
+									   bool *gave_way);
 extern int64 ij_store_delete_executions(const text *tenant_id, const text *job_id, const text *from,
 										int64 limit, text **last);
 

@@ -16,8 +16,9 @@
  * remembered as the job's witness, and until that one ends no report of the job
  * needs to wake anybody; then the walk goes on from its key.  Each execution is
  * passed over once this way and once more at the end, under the lock of the job
- * row, which keeps new executions out: only that last walk decides.  A long one gives
- * way to whoever waits for the job, as VACUUM does when it truncates a table.
+ * row, which keeps new executions out: only that last walk decides.  What holds the
+ * job for long gives way to whoever waits for it, as VACUUM does when it truncates a
+ * table.
  *
  * Executions that are QUEUED are looked for when the deadline comes, and not again for
  * each device of an expired job that reports late: that would be a walk for each.
@@ -28,7 +29,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -48,12 +48,6 @@
  * lost them; it is completed only when it was left alone for this long.
  */
 #define EMPTY_JOB_GRACE_HOURS	1
-
-/*
- * Executions that a walk under the lock of the job passes, in about 5 ms, between two
- * looks whether somebody waits for it
- */
-#define WALK_ROWS	10000
 
 /* jobs that run_job_sweep() lists at once */
 #define SWEEP_JOBS	1000
@@ -83,7 +77,7 @@ lock_in_progress(IjJob *job)
 }
 
 /*
- * Make this open execution the witness, or the next one that is open still.  It is
+ * Make this execution, which was open, the witness, or else the next that is.  It is
  * published first and looked at once more afterwards: a report that commits after
  * that second look sees the witness, and tells us.
  */
@@ -98,7 +92,7 @@ make_witness(const IjJob *job, text *open)
 		if (IsolationUsesXactSnapshot())
 			return true;
 		ij_hint_set(IJ_HINT_WITNESS, job->tenant_id, job->job_id, open);
-		again = ij_store_first_execution(job->tenant_id, job->job_id, open, IJ_OPEN_STATUSES);
+		again = ij_store_first_execution(job->tenant_id, job->job_id, open, IJ_OPEN_STATUSES, NULL);
 		if (again != NULL && ij_same_text(again, open))
 			return true;
 		open = again;
@@ -109,20 +103,7 @@ make_witness(const IjJob *job, text *open)
 static bool
 find_witness(const IjJob *job, const text *from)
 {
-	return make_witness(job, ij_store_first_execution(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES));
-}
-
-/* Does somebody wait for a row that this transaction has locked? */
-static bool
-is_waited_for(void)
-{
-	TransactionId xid = GetTopTransactionIdIfAny();
-	LOCKTAG		tag;
-
-	if (!TransactionIdIsValid(xid))
-		return false;
-	SET_LOCKTAG_TRANSACTION(tag, xid);
-	return LockHasWaiters(&tag, ExclusiveLock, false);
+	return make_witness(job, ij_store_first_execution(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES, NULL));
 }
 
 static void
@@ -180,22 +161,19 @@ typedef enum Completion
 static Completion
 complete_locked(const IjJob *job, bool yields, IjSweepCounts *counts)
 {
-	text	   *from = NULL;
+	bool		gave_way = false;
 	text	   *open;
 
-	do
-	{
-		open = ij_store_first_execution_of(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES, WALK_ROWS, &from);
-		IJ_FAULT(job_walked);
-		if (from != NULL && yields && is_waited_for())
-			return JOB_WANTED;
-	} while (from != NULL);
+	IJ_FAULT(job_held);
+	open = ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_OPEN_STATUSES, yields ? &gave_way : NULL);
+	if (gave_way)
+		return JOB_WANTED;
 	if (make_witness(job, open))
 		return JOB_OPEN;
 	if (has_unseen(job))
 		return JOB_LEFT;
 	if (!is_abandoned(job) &&
-		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES) == NULL)
+		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES, NULL) == NULL)
 		return JOB_LEFT;
 	ij_counts_check_none_open(job->tenant_id, job->job_id);
 	IJ_FAULT(completion_begun);
@@ -214,7 +192,7 @@ complete(IjJob *job, bool yields, IjSweepCounts *counts)
 	if (!lock_in_progress(job))
 		return IJ_VISIT_LOCKED;
 	if (job->status == IJ_JOB_IN_PROGRESS && complete_locked(job, yields, counts) == JOB_WANTED)
-		return IJ_VISIT_LOCKED;
+		return IJ_VISIT_GAVE_WAY;
 	return IJ_VISIT_DONE;
 }
 
@@ -226,9 +204,11 @@ static IjVisitResult
 expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 {
 	text	   *mark = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, mark, IJ_STATUS_BIT(IJ_EXEC_QUEUED));
+	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, mark,
+												IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
 	text	   *last = NULL;
 	int64		changed = 0;
+	bool		gave_way = false;
 
 	if (from == NULL && mark == NULL)
 		return complete(job, yields, counts);
@@ -243,9 +223,11 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	if (from != NULL)
 		changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
 											IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
-											IJ_LOCK_SKIP, max_rows, &last);
+											IJ_LOCK_SKIP, max_rows, &last, yields ? &gave_way : NULL);
 	counts->expired += changed;
 	IJ_FAULT(batch_expired);
+	if (gave_way)
+		return IJ_VISIT_GAVE_WAY;
 	/* a trigger of the operator may keep all of them as they were */
 	if (changed > 0 && last != NULL)
 	{
@@ -256,10 +238,10 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	switch (complete_locked(job, yields, counts))
 	{
 		case JOB_OPEN:
-			/* QUEUED, perhaps: it lies before the mark, or is held */
-			return changed > 0 || mark != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+			/* QUEUED, perhaps: it lies before the mark, or somebody keeps it so */
+			return mark != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
 		case JOB_WANTED:
-			return IJ_VISIT_LOCKED;
+			return IJ_VISIT_GAVE_WAY;
 		case JOB_LEFT:
 			break;
 	}

@@ -26,13 +26,13 @@ typedef enum IjVisitResult
 {
 	IJ_VISIT_DONE,				/* nothing left to do for this job now */
 	IJ_VISIT_AGAIN,				/* max_rows reached: visit again in a new transaction */
-	IJ_VISIT_LOCKED				/* somebody holds rows of it, or waits for us: visit again a little later */
+	IJ_VISIT_LOCKED,			/* somebody holds rows of it: visit again a little later */
+	IJ_VISIT_GAVE_WAY			/* somebody waits for us: end the transaction, and visit again a little later */
 } IjVisitResult;
 
 /*
  * Visit one job as the current user, changing at most max_rows rows.  Only if it is
- * due does it matter that it has expired.  A visit that yields gives up when somebody
- * waits for the job for long; the caller has to end the transaction then.
+ * due does it matter that it has expired.  One that yields may give way.
  */
 extern IjVisitResult ij_sweep_visit(const text *tenant_id, const text *job_id, bool due, bool yields,
 									int64 max_rows, IjSweepCounts *counts);

@@ -27,7 +27,7 @@
 /* jobs put off that are remembered; beyond that, everything is looked at again later */
 #define MAX_PUT_OFF			1000
 
-/* a locked job is visited again after this long, doubling up to the second */
+/* a job that somebody else has, or is to have, is visited again after this long, doubling up to the second */
 #define LOCKED_FIRST_MS		10
 #define LOCKED_LAST_MS		1000
 
@@ -233,15 +233,15 @@ ij_visits_next(void)
 }
 
 /*
- * Is there one more, and may it share the transaction of those before it?  Not if the
- * last of them was given up for somebody who waits for what the transaction holds.
+ * Is there one more, and may it share the transaction of those before it?  Not if
+ * somebody waits for that to end.
  */
 bool
 ij_visits_next_may_share(void)
 {
 	const IjVisit *last = dlist_tail_element(IjVisit, node, &unit);
 
-	return !last->alone && last->result != IJ_VISIT_LOCKED &&
+	return !last->alone && last->result != IJ_VISIT_GAVE_WAY &&
 		!dlist_is_empty(&ready) && !dlist_head_element(IjVisit, node, &ready)->alone;
 }
 
@@ -267,6 +267,10 @@ ij_visits_settle(void)
 			case IJ_VISIT_LOCKED:
 				visit->locked++;
 				put_off_visit(visit, ij_growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS));
+				break;
+			case IJ_VISIT_GAVE_WAY:
+				visit->gave_way++;
+				put_off_visit(visit, ij_growing_pause(visit->gave_way, LOCKED_FIRST_MS, LOCKED_LAST_MS));
 				break;
 		}
 	}

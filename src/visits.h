@@ -23,6 +23,7 @@ typedef struct IjVisit
 	bool		alone;			/* in a transaction of its own */
 	int			failures;		/* in a row, alone */
 	int			locked;			/* times in a row */
+	int			gave_way;		/* times */
 	TimestampTz not_before;		/* while put off */
 	TimestampTz logged_at;		/* its last failure, or 0 */
 	IjVisitResult result;		/* of the visit in this unit */

@@ -61,7 +61,7 @@
 /* jobs visited in one transaction: small ones share it, but not its locks for long */
 #define UNIT_VISITS			64
 
-/* times in a row that a job is left to whoever waits for it: several seconds */
+/* times that one job is left to those who wait for it */
 #define MAX_YIELDS			10
 
 /* a turn that failed as a whole */
@@ -339,7 +339,7 @@ visit_in_one_transaction(void)
 				visiting = ij_visits_next();
 				PushActiveSnapshot(GetTransactionSnapshot());
 				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id, visiting->due,
-												  visiting->locked < MAX_YIELDS,
+												  visiting->gave_way < MAX_YIELDS,
 												  ij_guc_sweep_batch_rows - rows, &counts);
 				PopActiveSnapshot();
 

@@ -120,6 +120,20 @@ SELECT expired, completed FROM run_job_sweep(1);
 SELECT status, timed_out, queued FROM describe_job('trig', 'late');
 ROLLBACK;
 DROP TRIGGER aa ON job_executions;
+-- also where it keeps the status, and nothing else
+CREATE FUNCTION ijtest.keep_status() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.status := OLD.status;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER aa BEFORE UPDATE ON job_executions FOR EACH ROW WHEN (new.job_id = 'late' AND new.status = 'TIMED_OUT') EXECUTE FUNCTION ijtest.keep_status();
+SELECT FROM create_job('trig', 't', target_all => true, job_id => 'later');
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'trig' AND job_id = 'later';
+BEGIN;
+SELECT unfinished FROM run_job_sweep(100);
+SELECT job_id, status, timed_out, queued FROM list_jobs('trig') ORDER BY 1;
+ROLLBACK;
+DROP TRIGGER aa ON job_executions;
 DELETE FROM jobs WHERE tenant_id = 'trig';
 -- It changes the row, before the guard sees it or after.
 CREATE FUNCTION ijtest.change_execution() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -181,4 +195,4 @@ ROLLBACK;
 SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$);
 
 DELETE FROM tenants WHERE tenant_id LIKE 'trig%';
-DROP FUNCTION ijtest.no_row, ijtest.told_and_stored, ijtest.change_execution, ijtest.update_again, ijtest.reach;
+DROP FUNCTION ijtest.no_row, ijtest.told_and_stored, ijtest.keep_status, ijtest.change_execution, ijtest.update_again, ijtest.reach;

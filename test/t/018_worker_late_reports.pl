@@ -1,6 +1,7 @@
 # A job has expired, and the devices that were at work report late, one after another:
 # the worker does not look through the job for each of them.  What was not done when it
-# expired is done nevertheless, by this worker or the next.
+# expired is done nevertheless, by this worker or the next.  Healing is off: whoever has
+# work for the worker tells it.
 
 use strict;
 use warnings;
@@ -70,6 +71,23 @@ foreach my $device (@late)
 }
 job_becomes($node, 60, 'postgres', 'j', 'COMPLETED');
 cmp_ok(rows_read() - $before, '<', 4 * DEVICES, 'each execution was passed over a few times, however many devices were late');
+
+# --- by hand: the execution that the worker watches goes to another device ---
+$node->safe_psql('postgres', q{
+SELECT create_job('acme', 'x', target_device_id => 'd1', job_id => 'renamed');
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('acme', 'renamed', 'd2');
+SELECT update_job_execution('acme', 'renamed', 'd1', 'SUCCEEDED');});
+within($node, 60, 'postgres', "SELECT $idle", 'the worker watches d2');
+$node->safe_psql('postgres', q{
+UPDATE job_executions SET device_id = 'd3' WHERE job_id = 'renamed' AND device_id = 'd2';
+SELECT update_job_execution('acme', 'renamed', 'd3', 'SUCCEEDED');});
+job_becomes($node, 60, 'postgres', 'renamed', 'COMPLETED');
+
+# --- a deadline before all others ---
+$node->safe_psql('postgres', q{
+SELECT create_job('acme', 'x', target_device_id => 'd1', job_id => 'long-ago');
+UPDATE jobs SET expires_at = '-infinity' WHERE job_id = 'long-ago';});
+job_becomes($node, 60, 'postgres', 'long-ago', 'COMPLETED');
 
 $node->stop;
 done_testing();
