@@ -1,6 +1,6 @@
 """Single devices: claim by device, and report."""
 
-from harness import BARE, PRODUCT, Failure, count, empty, lean_indexes, load, settle, sql, steady
+from harness import BARE, PRODUCT, Failure, count, empty, lean_indexes, load, settle, sql, steady, wait_until
 
 # executions of each device when the row begins
 QUEUED = 10
@@ -80,6 +80,9 @@ def measure_report(figures, size):
         settle(PRODUCT, BARE)
 
         def report(database, script, on):
+            # what the worker has left to complete must not slow down whoever comes next
+            wait_until(PRODUCT, """NOT EXISTS (SELECT FROM iot_jobs_worker
+                WHERE database = current_database() AND state <> 'idle')""")
             return turns.run(database, script, 4, size['window'], on, 'SUCCEEDED', jobs=jobs, devices=devices)
 
         for on in size['report_sync']:
