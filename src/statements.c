@@ -424,7 +424,14 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"FROM pg_catalog.pg_class j CROSS JOIN pg_catalog.pg_class e "
 		"WHERE j.oid {=} $4::pg_catalog.regclass AND e.oid {=} $5::pg_catalog.regclass "
 		"AND NOT pg_catalog.pg_has_role(j.relowner, e.relowner, 'USAGE') "
-		"AND NOT pg_catalog.pg_has_role(e.relowner, j.relowner, 'USAGE') LIMIT $2",
+		"AND NOT pg_catalog.pg_has_role(e.relowner, j.relowner, 'USAGE') "
+		"UNION ALL "
+		"SELECT 'owners', NULL, NULL, NULL, "
+		"pg_catalog.format('%s owns %s and may not use schema %s', c.relowner::pg_catalog.regrole, w.tab, $6), "
+		"pg_catalog.format('GRANT USAGE ON SCHEMA %s TO %s', $6, c.relowner::pg_catalog.regrole) "
+		"FROM pg_catalog.unnest(ARRAY[$4, $5]) w(tab) "
+		"JOIN pg_catalog.pg_class c ON c.oid {=} w.tab::pg_catalog.regclass "
+		"WHERE NOT pg_catalog.has_schema_privilege(c.relowner, $6::pg_catalog.regnamespace, 'USAGE') LIMIT $2",
 		false, VERIFY_ARGS
 	},
 	/* the types are bits of pg_trigger.tgtype: row, before, and which events */

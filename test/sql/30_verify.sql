@@ -108,8 +108,6 @@ SELECT detail FROM verify_jobs() WHERE invariant = 'guard';
 \set VERBOSITY terse
 SELECT remedy FROM verify_jobs() \gexec
 \set VERBOSITY default
--- 18 names the script and its line
-\set SHOW_CONTEXT never
 -- the new guard had to wait for the constraint
 SELECT remedy FROM verify_jobs() \gexec
 :broken;
