@@ -263,10 +263,10 @@ ij_databases_know(void)
 }
 
 void
-ij_databases_tell_job(const text *tenant_id, const text *job_id)
+ij_databases_tell_job(const text *tenant_id, const text *job_id, bool due)
 {
 	IjTold		told;
-	bool		fits = ij_told_make(&told, tenant_id, job_id, false);
+	bool		fits = ij_told_make(&told, tenant_id, job_id, due);
 	int			slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);

@@ -81,7 +81,7 @@ extern bool ij_databases_knows_mine(void);
 extern void ij_databases_know(void);
 
 /* queue a job of this database; nobody is woken yet */
-extern void ij_databases_tell_job(const text *tenant_id, const text *job_id);
+extern void ij_databases_tell_job(const text *tenant_id, const text *job_id, bool due);
 
 /* note the rest, and wake whoever has to know; deadline is DT_NOEND for none */
 extern void ij_databases_tell(bool everything, TimestampTz deadline);

@@ -285,38 +285,32 @@ check_protocol(FunctionCallInfo fcinfo, bool before)
  */
 
 /*
- * Hold the job, and read its state; false if it is not there.
- *
- * We run before the policies of job_executions are checked.  Whoever may not see the
- * job must learn nothing of it, and must not lock it.
- */
-static bool
-hold_job(const text *tenant_id, const text *job_id, IjJob *job)
-{
-	IjIdentity	identity;
-	bool		found;
-
-	if (check_enable_rls(ij_catalog_jobs(), InvalidOid, true) == RLS_ENABLED &&
-		!ij_store_get_job(tenant_id, job_id, false, job))
-		ij_error_job_not_found(tenant_id, job_id);
-
-	ij_catalog_become_owner(&identity);
-	found = ij_store_guard_lock_job(tenant_id, job_id, &job->status, &job->expires, &job->expires_at);
-	ij_catalog_become_again(&identity);
-	IJ_FAULT(guard_holds_job);
-	return found;
-}
-
-/*
  * Hold the job and see that executions may be added to it.  A job that is not
  * there is left to the foreign key, which has the better message.
  */
 static void
 require_open_job(const text *tenant_id, const text *job_id)
 {
+	IjIdentity	identity;
 	IjJob		job = {0};
+	bool		found;
 
-	if (is_held(&held_job, tenant_id, job_id) || !hold_job(tenant_id, job_id, &job))
+	if (is_held(&held_job, tenant_id, job_id))
+		return;
+
+	/*
+	 * We run before the policies of job_executions are checked.  Whoever may not see
+	 * the job must learn nothing of it, and must not lock it.
+	 */
+	if (check_enable_rls(ij_catalog_jobs(), InvalidOid, true) == RLS_ENABLED &&
+		!ij_store_get_job(tenant_id, job_id, false, &job))
+		ij_error_job_not_found(tenant_id, job_id);
+
+	ij_catalog_become_owner(&identity);
+	found = ij_store_guard_lock_job(tenant_id, job_id, &job.status, &job.expires, &job.expires_at);
+	ij_catalog_become_again(&identity);
+	IJ_FAULT(guard_holds_job);
+	if (!found)
 		return;
 	if (job.status != IJ_JOB_IN_PROGRESS)
 		ereport(ERROR,
@@ -325,7 +319,10 @@ require_open_job(const text *tenant_id, const text *job_id)
 						text_to_cstring(job_id), ij_job_status_name(job.status)),
 				 errdetail_internal("%s", ij_job_state_json(&job)),
 				 errhint("Create a new job.")));
-	if (job.expires)
+	/* of one that has passed, to tell it again would mean all that passed since */
+	if (job.expires && job.expires_at <= GetCurrentTransactionStartTimestamp())
+		ij_tell_visit(tenant_id, job_id);
+	else if (job.expires)
 		ij_tell_deadline(job.expires_at);
 
 	hold(&held_job, tenant_id, job_id);
@@ -435,14 +432,9 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	}
 	else
 	{
-		/* whoever looks for one that is open finds it under the old device or the new */
-		if (ij_exec_is_open(to) && column_changed(old, new, "device_id"))
-		{
-			IjJob		job = {0};
-
-			(void) hold_job(get_text(new, "tenant_id"), get_text(new, "job_id"), &job);
+		/* whoever watches it there does so in vain */
+		if (column_changed(old, new, "device_id"))
 			ij_tell_ended(get_text(old, "tenant_id"), get_text(old, "job_id"), get_text(old, "device_id"));
-		}
 		if (step || ij_shape_of_executions(new->rel)->altered)
 			unsettle_counts(new);
 	}

@@ -21,7 +21,7 @@
 #include "iot_jobs.h"
 #include "shmem.h"
 
-/* 16384 hints in 2.3 MB; a job beyond them costs its reporters a wake-up each */
+/* 16384 hints in 2.3 MB; a job beyond them costs its reporters a wake-up each, and the worker a walk */
 #define SETS				4096
 #define WAYS				4
 #define LOCKS				16

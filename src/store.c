@@ -558,7 +558,7 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
  */
 static int64
 for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, const text *from,
-				int statuses, int64 limit, IjStatement action, IjArgs *action_args, text **last)
+				int statuses, int64 limit, IjStatement action, IjArgs *action_args, const IjExecStatus *to, text **last)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
 	MemoryContext caller = CurrentMemoryContext;
@@ -578,7 +578,9 @@ for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, con
 	{
 		/* argument 3 of every statement about one execution is its device */
 		action_args->values[2] = SPI_getbinval(batch->vals[i], batch->tupdesc, 1, &isnull);
-		changed += (int64) ij_query_execute(action, action_args);
+		/* a trigger of the operator may have kept the row, or its status */
+		if (ij_query_execute(action, action_args) > 0 && (to == NULL || ij_rows_exec_status(ij_query_text(0, 4)) == *to))
+			changed++;
 		SPI_freetuptable(SPI_tuptable);
 	}
 	if (count > 0 && (int64) count == limit)
@@ -616,7 +618,7 @@ ij_store_close_executions(const text *tenant_id, const text *job_id, const text 
 	change.status_details = status_details;
 	args = change_args(&change);
 	return for_each_locked(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_EXECUTIONS_SKIP : IJ_SQL_LOCK_EXECUTIONS,
-						   tenant_id, job_id, from, statuses, limit, IJ_SQL_CHANGE_EXECUTION, &args, last);
+						   tenant_id, job_id, from, statuses, limit, IJ_SQL_CHANGE_EXECUTION, &args, &to, last);
 }
 
 int64
@@ -635,7 +637,7 @@ ij_store_delete_executions(const text *tenant_id, const text *job_id, const text
 	}
 	args = delete_args(tenant_id, job_id, NULL, IJ_ALL_STATUSES);
 	return for_each_locked(IJ_SQL_LOCK_EXECUTIONS_TO_DELETE, tenant_id, job_id, from, IJ_ALL_STATUSES, limit,
-						   IJ_SQL_DELETE_EXECUTION, &args, last);
+						   IJ_SQL_DELETE_EXECUTION, &args, NULL, last);
 }
 
 struct IjAddition

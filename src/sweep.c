@@ -150,50 +150,53 @@ is_abandoned(const IjJob *job)
 								   EMPTY_JOB_GRACE_HOURS * SECS_PER_HOUR * 1000);
 }
 
-typedef enum Completion
-{
-	JOB_OPEN,					/* something of it is open */
-	JOB_WANTED,					/* somebody waits for it, and is to have it first */
-	JOB_LEFT					/* nothing more to do for it */
-} Completion;
-
-/* Complete a job that is locked and IN_PROGRESS, if nothing of it is open. */
-static Completion
-complete_locked(const IjJob *job, bool yields, IjSweepCounts *counts)
+/*
+ * Complete a job that is locked and IN_PROGRESS, if nothing of it is *open.  Only a
+ * walk over all of it on one snapshot tells: what was open, and is not found any more,
+ * may have gone to another device, where the walk had been.
+ */
+static IjVisitResult
+complete_locked(const IjJob *job, bool yields, IjSweepCounts *counts, bool *open)
 {
 	bool		gave_way = false;
-	text	   *open;
+	text	   *device;
 
+	*open = false;
 	IJ_FAULT(job_held);
-	open = ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_OPEN_STATUSES, yields ? &gave_way : NULL);
+	device = ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_OPEN_STATUSES, yields ? &gave_way : NULL);
 	if (gave_way)
-		return JOB_WANTED;
-	if (make_witness(job, open))
-		return JOB_OPEN;
+		return IJ_VISIT_GAVE_WAY;
+	if (device != NULL)
+	{
+		*open = make_witness(job, device);
+		return *open ? IJ_VISIT_DONE : IJ_VISIT_AGAIN;
+	}
 	if (has_unseen(job))
-		return JOB_LEFT;
+		return IJ_VISIT_DONE;
 	if (!is_abandoned(job) &&
 		ij_store_first_execution(job->tenant_id, job->job_id, NULL, IJ_ALL_STATUSES, NULL) == NULL)
-		return JOB_LEFT;
+		return IJ_VISIT_DONE;
 	ij_counts_check_none_open(job->tenant_id, job->job_id);
 	IJ_FAULT(completion_begun);
 	set_completed(job);
 	IJ_FAULT(job_completed);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
-	return JOB_LEFT;
+	return IJ_VISIT_DONE;
 }
 
 static IjVisitResult
 complete(IjJob *job, bool yields, IjSweepCounts *counts)
 {
+	bool		open;
+
 	if (find_witness(job, ij_hint_get(IJ_HINT_WITNESS, job->tenant_id, job->job_id)))
 		return IJ_VISIT_DONE;
 	if (!lock_in_progress(job))
 		return IJ_VISIT_LOCKED;
-	if (job->status == IJ_JOB_IN_PROGRESS && complete_locked(job, yields, counts) == JOB_WANTED)
-		return IJ_VISIT_GAVE_WAY;
-	return IJ_VISIT_DONE;
+	if (job->status != IJ_JOB_IN_PROGRESS)
+		return IJ_VISIT_DONE;
+	return complete_locked(job, yields, counts, &open);
 }
 
 /*
@@ -209,6 +212,8 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	text	   *last = NULL;
 	int64		changed = 0;
 	bool		gave_way = false;
+	bool		open;
+	IjVisitResult result;
 
 	if (from == NULL && mark == NULL)
 		return complete(job, yields, counts);
@@ -235,17 +240,11 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 		return IJ_VISIT_AGAIN;
 	}
 	ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	switch (complete_locked(job, yields, counts))
-	{
-		case JOB_OPEN:
-			/* QUEUED, perhaps: it lies before the mark, or somebody keeps it so */
-			return mark != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
-		case JOB_WANTED:
-			return IJ_VISIT_GAVE_WAY;
-		case JOB_LEFT:
-			break;
-	}
-	return IJ_VISIT_DONE;
+	result = complete_locked(job, yields, counts, &open);
+	if (!open)
+		return result;
+	/* QUEUED, perhaps: it lies before the mark, or is held */
+	return changed > 0 || mark != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
 }
 
 /* One batch of a deleted job's executions; with the last of them goes the job. */

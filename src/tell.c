@@ -42,7 +42,7 @@
 #include "tell.h"
 
 /* distinct jobs a transaction remembers; a gateway's batch of reports stays below */
-#define MAX_JOBS		1024
+#define MAX_JOBS		16384
 #define FIRST_JOBS		8
 
 /* distinct devices remembered for one job; likewise */
@@ -57,6 +57,7 @@ typedef struct ToldJob
 	text	   *tenant_id;
 	text	   *job_id;
 	bool		regardless;		/* tell it whatever the witness is */
+	bool		due;			/* see IjVisit */
 	int			ndevices;
 	int			max_devices;
 	uint64	   *devices;		/* hashes of the devices whose execution ended */
@@ -235,7 +236,7 @@ ij_tell_visit(const text *tenant_id, const text *job_id)
 	ToldJob    *job = told_job(tenant_id, job_id);
 
 	if (job != NULL)
-		job->regardless = true;
+		job->regardless = job->due = true;
 }
 
 void
@@ -321,7 +322,7 @@ tell_all(const Told *t)
 		{
 			if (worth_telling(&t->jobs[i]))
 			{
-				ij_databases_tell_job(t->jobs[i].tenant_id, t->jobs[i].job_id);
+				ij_databases_tell_job(t->jobs[i].tenant_id, t->jobs[i].job_id, t->jobs[i].due);
 				any = true;
 			}
 		}

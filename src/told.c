@@ -22,7 +22,7 @@
  * Jobs told and not yet taken.  A worker takes them within milliseconds, so this
  * covers a burst; what does not fit costs a full pass.
  */
-#define MAX_TOLD			8192
+#define MAX_TOLD			16384
 
 #define NOTHING				(-1)
 

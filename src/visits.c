@@ -35,7 +35,14 @@
 #define FAILED_FIRST_MS		1000
 #define FAILED_LAST_MS		60000
 
+/*
+ * Jobs are ready in hundreds, but for those that share one deadline, which may be all
+ * of a fleet's
+ */
+#define BUCKETS				4096
+
 static dlist_head ready = DLIST_STATIC_INIT(ready);
+static dlist_head buckets[BUCKETS]; /* of those in ready, by their hash */
 static dlist_head unit = DLIST_STATIC_INIT(unit);
 static dlist_head again = DLIST_STATIC_INIT(again);
 static dlist_head put_off = DLIST_STATIC_INIT(put_off);
@@ -61,21 +68,49 @@ hash_ids(const text *tenant_id, const text *job_id)
 	return ij_hash_text(job_id, ij_hash_text(tenant_id, 0));
 }
 
-/* the lists are short, and the hash settles nearly every comparison */
+static bool
+is_visit_of(const IjVisit *visit, uint64 hash, const text *tenant_id, const text *job_id)
+{
+	return visit->hash == hash && ij_same_text(visit->job_id, job_id) && ij_same_text(visit->tenant_id, tenant_id);
+}
+
 static IjVisit *
-find(dlist_head *list, uint64 hash, const text *tenant_id, const text *job_id)
+find_ready(uint64 hash, const text *tenant_id, const text *job_id)
 {
 	dlist_iter	iter;
 
-	dlist_foreach(iter, list)
+	dlist_foreach(iter, &buckets[hash % BUCKETS])
 	{
-		IjVisit    *visit = dlist_container(IjVisit, node, iter.cur);
+		IjVisit    *visit = dlist_container(IjVisit, bucket, iter.cur);
 
-		if (visit->hash == hash && ij_same_text(visit->job_id, job_id) &&
-			ij_same_text(visit->tenant_id, tenant_id))
+		if (is_visit_of(visit, hash, tenant_id, job_id))
 			return visit;
 	}
 	return NULL;
+}
+
+/* at most MAX_PUT_OFF, and seldom any */
+static IjVisit *
+find_put_off(uint64 hash, const text *tenant_id, const text *job_id)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &put_off)
+	{
+		IjVisit    *visit = dlist_container(IjVisit, node, iter.cur);
+
+		if (is_visit_of(visit, hash, tenant_id, job_id))
+			return visit;
+	}
+	return NULL;
+}
+
+/* visit is in no list */
+static void
+make_ready(IjVisit *visit)
+{
+	dlist_push_tail(&ready, &visit->node);
+	dlist_push_tail(&buckets[visit->hash % BUCKETS], &visit->bucket);
 }
 
 static IjVisit *
@@ -125,13 +160,13 @@ ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 	MemoryContext old_context;
 	IjVisit    *visit;
 
-	visit = find(&ready, hash, tenant_id, job_id);
+	visit = find_ready(hash, tenant_id, job_id);
 	if (visit != NULL)
 	{
 		visit->due |= due;
 		return;
 	}
-	visit = find(&put_off, hash, tenant_id, job_id);
+	visit = find_put_off(hash, tenant_id, job_id);
 	if (visit != NULL)
 	{
 		visit->due |= due;
@@ -147,7 +182,7 @@ ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 	visit->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
 	visit->due = due;
 	MemoryContextSwitchTo(old_context);
-	dlist_push_tail(&ready, &visit->node);
+	make_ready(visit);
 }
 
 void
@@ -170,7 +205,7 @@ ij_visits_begin_turn(TimestampTz now)
 	dlist_mutable_iter iter;
 
 	while (!dlist_is_empty(&again))
-		dlist_push_tail(&ready, dlist_pop_head_node(&again));
+		make_ready(pop(&again));
 	dlist_foreach_modify(iter, &put_off)
 	{
 		IjVisit    *visit = dlist_container(IjVisit, node, iter.cur);
@@ -180,7 +215,7 @@ ij_visits_begin_turn(TimestampTz now)
 		dlist_delete(iter.cur);
 		nput_off--;
 		visit->alone = visit->failures > 0;
-		dlist_push_tail(&ready, &visit->node);
+		make_ready(visit);
 	}
 }
 
@@ -228,6 +263,7 @@ ij_visits_next(void)
 {
 	IjVisit    *visit = pop(&ready);
 
+	dlist_delete(&visit->bucket);
 	dlist_push_tail(&unit, &visit->node);
 	return visit;
 }
@@ -310,6 +346,8 @@ void
 ij_visits_forget(void)
 {
 	dlist_init(&ready);
+	for (int i = 0; i < BUCKETS; i++)
+		dlist_init(&buckets[i]);
 	dlist_init(&unit);
 	dlist_init(&again);
 	dlist_init(&put_off);

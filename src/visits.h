@@ -16,6 +16,7 @@
 typedef struct IjVisit
 {
 	dlist_node	node;
+	dlist_node	bucket;			/* while it is ready */
 	uint64		hash;			/* of the ids */
 	text	   *tenant_id;
 	text	   *job_id;

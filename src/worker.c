@@ -5,9 +5,9 @@
  * Each turn gathers the jobs to visit and visits each once.  They come from four
  * sources: jobs told by commits, jobs that were locked or failed a while ago, jobs
  * whose deadline has passed, and, if somebody wants everything looked at, the
- * next page of all unfinished jobs.  Every source gives a bounded number a turn,
- * and a job that is not done after one visit comes again next turn, so none
- * starves another.
+ * next page of all unfinished jobs.  Every source gives a bounded number a turn
+ * (but all jobs that share a deadline), and a job that is not done after one visit
+ * comes again next turn, so none starves another.
  *
  * One unit is one transaction.  It visits jobs until it has changed
  * iot_jobs.sweep_batch_rows rows; what becomes of its visits afterwards, and of those
@@ -100,7 +100,6 @@ static IjJobKey *full_cursor = NULL;	/* the last job listed; NULL at the start *
 /* the deadlines that are being listed */
 static bool due_listing = false;
 static TimestampTz due_from;
-static int	due_page = SOURCE_JOBS;
 
 static int	trouble = 0;		/* turns in a row that failed as a whole */
 static TimestampTz trouble_until = 0;
@@ -449,28 +448,18 @@ list_unfinished_jobs(void)
 	}
 }
 
-/*
- * Jobs that share one deadline and stay in progress (a device is still busy) are
- * listed again and again if they fill a page: then the page grows until it holds
- * them all.
- */
+/* Jobs that share one deadline are never parted, so the next list begins after it. */
 static void
 list_due_jobs(TimestampTz upto)
 {
-	TimestampTz reached = upto;
-	List	   *jobs = ij_sweep_due_jobs(due_from, upto, due_page, &reached);
+	TimestampTz reached;
+	List	   *jobs = ij_sweep_due_jobs(due_from, upto, SOURCE_JOBS, &reached);
 
 	ij_visits_add_due(jobs);
-	if (list_length(jobs) < due_page)
-	{
-		due_page = SOURCE_JOBS;
+	if (list_length(jobs) < SOURCE_JOBS)
 		ij_worker_listed_due(upto, ij_sweep_next_deadline(upto));
-	}
 	else
-	{
-		due_page = reached - 1 > due_from ? SOURCE_JOBS : due_page * 2;
-		ij_worker_listed_due(reached - 1, reached);
-	}
+		ij_worker_listed_due(reached, reached + 1);
 	due_listing = false;
 }
 

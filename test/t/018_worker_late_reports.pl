@@ -83,6 +83,18 @@ UPDATE job_executions SET device_id = 'd3' WHERE job_id = 'renamed' AND device_i
 SELECT update_job_execution('acme', 'renamed', 'd3', 'SUCCEEDED');});
 job_becomes($node, 60, 'postgres', 'renamed', 'COMPLETED');
 
+# --- two deadlines, each of more jobs than are listed at once, and all stay open ---
+$node->safe_psql('postgres', q{
+SELECT create_job('acme', 'x', target_device_id => 'd' || g, job_id => 'same-' || g) FROM generate_series(1, 600) g;
+UPDATE job_executions SET status = 'IN_PROGRESS' WHERE job_id LIKE 'same-%';
+INSERT INTO job_executions (tenant_id, job_id, device_id) SELECT 'acme', 'same-' || g, 'other' FROM generate_series(1, 600) g;
+UPDATE jobs SET expires_at = now() - substr(job_id, 6)::int % 2 * interval '1 s' WHERE job_id LIKE 'same-%';});
+within($node, 60, 'postgres', q{
+SELECT array_agg(DISTINCT status ORDER BY status) = '{IN_PROGRESS,TIMED_OUT}' FROM job_executions WHERE job_id LIKE 'same-%'},
+	'jobs that share a deadline expire, all of them');
+$node->safe_psql('postgres', q{UPDATE job_executions SET status = 'SUCCEEDED' WHERE job_id LIKE 'same-%' AND status = 'IN_PROGRESS'});
+within($node, 60, 'postgres', q{SELECT bool_and(status = 'COMPLETED') FROM jobs WHERE job_id LIKE 'same-%'}, 'and are completed');
+
 # --- a deadline before all others ---
 $node->safe_psql('postgres', q{
 SELECT create_job('acme', 'x', target_device_id => 'd1', job_id => 'long-ago');
