@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -260,9 +261,12 @@ column_changed(const GuardRow *old, const GuardRow *new, const char *name)
 	bool		new_null;
 	Datum		old_value = get_column(old, name, &old_null);
 	Datum		new_value = get_column(new, name, &new_null);
+	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(new->rel), column_number(new->rel, name) - 1);
 
 	if (old_null || new_null)
 		return old_null != new_null;
+	if (column->attlen > 0)
+		return !datumIsEqual(old_value, new_value, column->attbyval, column->attlen);
 	return !ij_same_text(DatumGetTextPP(old_value), DatumGetTextPP(new_value));
 }
 
@@ -524,19 +528,6 @@ tell_deadline_of(const GuardRow *row)
 		ij_tell_deadline(DatumGetTimestampTz(deadline));
 }
 
-static bool
-is_expiry_moved(const GuardRow *old, const GuardRow *new)
-{
-	bool		old_null;
-	bool		new_null;
-	Datum		old_expiry = get_column(old, "expires_at", &old_null);
-	Datum		new_expiry = get_column(new, "expires_at", &new_null);
-
-	if (old_null || new_null)
-		return old_null != new_null;
-	return DatumGetTimestampTz(old_expiry) != DatumGetTimestampTz(new_expiry);
-}
-
 static void
 guard_job_insert(GuardRow *new)
 {
@@ -568,7 +559,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	IjJobStatus from;
 	IjJobStatus to;
 	bool		step;
-	bool		expiry_moved = is_expiry_moved(old, new);
+	bool		expiry_moved = column_changed(old, new, "expires_at");
 	TimestampTz updated = get_moment(old, "updated_at");
 
 	/* whatever we knew of a job may just have become wrong */

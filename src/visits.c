@@ -42,7 +42,7 @@
 #define BUCKETS				4096
 
 static dlist_head ready = DLIST_STATIC_INIT(ready);
-static dlist_head buckets[BUCKETS]; /* of those in ready, by their hash */
+static dlist_head buckets[BUCKETS]; /* of what is ready or put off, by hash */
 static dlist_head unit = DLIST_STATIC_INIT(unit);
 static dlist_head again = DLIST_STATIC_INIT(again);
 static dlist_head put_off = DLIST_STATIC_INIT(put_off);
@@ -68,14 +68,9 @@ hash_ids(const text *tenant_id, const text *job_id)
 	return ij_hash_text(job_id, ij_hash_text(tenant_id, 0));
 }
 
-static bool
-is_visit_of(const IjVisit *visit, uint64 hash, const text *tenant_id, const text *job_id)
-{
-	return visit->hash == hash && ij_same_text(visit->job_id, job_id) && ij_same_text(visit->tenant_id, tenant_id);
-}
-
+/* the one of this job, if it is ready or put off */
 static IjVisit *
-find_ready(uint64 hash, const text *tenant_id, const text *job_id)
+find(uint64 hash, const text *tenant_id, const text *job_id)
 {
 	dlist_iter	iter;
 
@@ -83,23 +78,8 @@ find_ready(uint64 hash, const text *tenant_id, const text *job_id)
 	{
 		IjVisit    *visit = dlist_container(IjVisit, bucket, iter.cur);
 
-		if (is_visit_of(visit, hash, tenant_id, job_id))
-			return visit;
-	}
-	return NULL;
-}
-
-/* at most MAX_PUT_OFF, and seldom any */
-static IjVisit *
-find_put_off(uint64 hash, const text *tenant_id, const text *job_id)
-{
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &put_off)
-	{
-		IjVisit    *visit = dlist_container(IjVisit, node, iter.cur);
-
-		if (is_visit_of(visit, hash, tenant_id, job_id))
+		if (visit->hash == hash && ij_same_text(visit->job_id, job_id) &&
+			ij_same_text(visit->tenant_id, tenant_id))
 			return visit;
 	}
 	return NULL;
@@ -107,9 +87,9 @@ find_put_off(uint64 hash, const text *tenant_id, const text *job_id)
 
 /* visit is in no list */
 static void
-make_ready(IjVisit *visit)
+push(dlist_head *list, IjVisit *visit)
 {
-	dlist_push_tail(&ready, &visit->node);
+	dlist_push_tail(list, &visit->node);
 	dlist_push_tail(&buckets[visit->hash % BUCKETS], &visit->bucket);
 }
 
@@ -140,7 +120,7 @@ put_off_visit(IjVisit *visit, int64 ms)
 		return;
 	}
 	visit->not_before = TimestampTzPlusMilliseconds(now, ms);
-	dlist_push_tail(&put_off, &visit->node);
+	push(&put_off, visit);
 	nput_off++;
 }
 
@@ -160,13 +140,7 @@ ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 	MemoryContext old_context;
 	IjVisit    *visit;
 
-	visit = find_ready(hash, tenant_id, job_id);
-	if (visit != NULL)
-	{
-		visit->due |= due;
-		return;
-	}
-	visit = find_put_off(hash, tenant_id, job_id);
+	visit = find(hash, tenant_id, job_id);
 	if (visit != NULL)
 	{
 		visit->due |= due;
@@ -182,7 +156,7 @@ ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 	visit->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
 	visit->due = due;
 	MemoryContextSwitchTo(old_context);
-	make_ready(visit);
+	push(&ready, visit);
 }
 
 void
@@ -205,7 +179,7 @@ ij_visits_begin_turn(TimestampTz now)
 	dlist_mutable_iter iter;
 
 	while (!dlist_is_empty(&again))
-		make_ready(pop(&again));
+		push(&ready, pop(&again));
 	dlist_foreach_modify(iter, &put_off)
 	{
 		IjVisit    *visit = dlist_container(IjVisit, node, iter.cur);
@@ -215,7 +189,7 @@ ij_visits_begin_turn(TimestampTz now)
 		dlist_delete(iter.cur);
 		nput_off--;
 		visit->alone = visit->failures > 0;
-		make_ready(visit);
+		dlist_push_tail(&ready, &visit->node);
 	}
 }
 

@@ -16,7 +16,7 @@
 typedef struct IjVisit
 {
 	dlist_node	node;
-	dlist_node	bucket;			/* while it is ready */
+	dlist_node	bucket;			/* while it is ready or put off */
 	uint64		hash;			/* of the ids */
 	text	   *tenant_id;
 	text	   *job_id;
