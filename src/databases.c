@@ -33,6 +33,12 @@
 #define BACKOFF_FIRST_MS	500
 #define BACKOFF_LAST_MS		60000
 
+/*
+ * A database rests so many times what a look at all of its unfinished jobs took: one
+ * with large jobs that wait for devices for weeks spends a hundredth of a core on it
+ */
+#define HEAL_REST			100
+
 /* the same error is logged once in this time */
 #define LOG_AGAIN_MS		60000
 
@@ -169,6 +175,7 @@ clear_told(int slot)
 	}
 	database->full_wanted = false;
 	database->full_paused = false;
+	database->heal_owed = false;
 	database->watermark = DT_NOBEGIN;
 	database->next_deadline = DT_NOEND;
 	database->overdue = DT_NOEND;
@@ -450,6 +457,7 @@ ij_databases_clock_set_back(TimestampTz now)
 
 		database->hold_until = Min(database->hold_until, now);
 		database->started_at = Min(database->started_at, now);
+		database->heal_after = Min(database->heal_after, now);
 	}
 	LWLockRelease(&shared->lock);
 }
@@ -473,14 +481,17 @@ ij_databases_ask_to_yield(Oid dboid)
 }
 
 void
-ij_databases_want_full_everywhere(void)
+ij_databases_heal(bool written, TimestampTz now)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < shared->slots_used; i++)
 	{
 		IjSlot	   *s = &shared->slots[i];
 
-		if (!OidIsValid(s->database.dboid))
+		if (!OidIsValid(s->database.dboid) || !(written || s->database.heal_owed))
+			continue;
+		s->database.heal_owed = (now < s->database.heal_after);
+		if (s->database.heal_owed)
 			continue;
 		s->database.full_wanted = true;
 		if (s->worker_latch != NULL)
@@ -735,6 +746,16 @@ ij_worker_pause_full(const IjTold *cursor)
 	}
 	else
 		s->database.full_wanted = true;
+	LWLockRelease(&shared->lock);
+}
+
+void
+ij_worker_ended_full(int64 microseconds)
+{
+	TimestampTz after = GetCurrentTimestamp() + HEAL_REST * microseconds;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->slots[my_slot].database.heal_after = after;
 	LWLockRelease(&shared->lock);
 }
 

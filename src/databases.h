@@ -39,6 +39,8 @@ typedef struct IjDatabase
 	/* what there is to do */
 	bool		full_wanted;	/* look at every unfinished job */
 	bool		full_paused;	/* a look at every unfinished job goes on from the cursor */
+	bool		heal_owed;		/* one is to be wanted once heal_after has come */
+	TimestampTz heal_after;		/* none because of iot_jobs.heal_interval before then */
 	int			told;			/* jobs told and not yet taken */
 	TimestampTz watermark;		/* every deadline up to here has been listed */
 	TimestampTz next_deadline;	/* the earliest one after it; DT_NOEND: none */
@@ -105,7 +107,9 @@ extern void ij_databases_hold(Oid dboid, TimestampTz until, bool making_way);
 extern void ij_databases_worker_lost(Oid dboid, TimestampTz now);	/* it never took its database */
 extern void ij_databases_clock_set_back(TimestampTz now);
 extern void ij_databases_ask_to_yield(Oid dboid);
-extern void ij_databases_want_full_everywhere(void);
+
+/* full pass for every database, but where the last one took so long that it is put off; written: since the last call */
+extern void ij_databases_heal(bool written, TimestampTz now);
 
 /* transaction ids ever assigned, less those that the workers used up themselves */
 extern uint64 ij_databases_foreign_xids(void);
@@ -133,6 +137,7 @@ extern void ij_worker_put_back(const IjTold *told); /* NULL: ids too long to be 
 /* take the wish for a full pass; *cursor is where an interrupted one goes on */
 extern bool ij_worker_take_full(bool *has_cursor, IjTold *cursor);
 extern void ij_worker_pause_full(const IjTold *cursor); /* NULL: start over */
+extern void ij_worker_ended_full(int64 microseconds);	/* what it took */
 
 /*
  * Deadlines up to upto are about to be listed, from what is returned on.  A commit

@@ -5,7 +5,7 @@
  * A claim reads the open executions of a device from an index, resumes the one in
  * progress or else takes the oldest QUEUED one that can be had and whose job is alive.
  * Where the index holds finished executions, too, marks (marks.c) tell where the open
- * ones begin.
+ * ones begin; in any case they tell that a tenant has nothing QUEUED.
  *
  * Locks: the execution that is claimed, and no other; what somebody else holds is
  * passed over.  Jobs are only read, as the snapshot shows them.
@@ -46,7 +46,8 @@ struct IjClaiming
 	int			next_job_read;
 	TupleTableSlot *ahead;		/* the row after the device's, in a walk of all devices */
 	IjWalk		devices;
-	bool		marked;			/* marks may be used and set */
+	bool		marked;			/* marks may be used and set: of the tenant */
+	bool		devices_marked; /* ... and of devices */
 	IjMarkView	marks;
 };
 
@@ -70,8 +71,9 @@ ij_claiming_begin(Relation rel, const IjShape *shape, const text *tenant_id)
 	claiming->ahead = table_slot_create(rel, NULL);
 
 	/* not with a snapshot of long ago, nor while others do not know what we added */
-	claiming->marked = shape->device_order && !IsolationUsesXactSnapshot() &&
-		!ij_tell_has_added() && ij_marks_open(&claiming->marks, tenant_id);
+	claiming->marked = !IsolationUsesXactSnapshot() && !ij_tell_has_added() &&
+		ij_marks_open(&claiming->marks, tenant_id, shape->device_order);
+	claiming->devices_marked = claiming->marked && shape->device_order;
 	return claiming;
 }
 
@@ -179,7 +181,7 @@ oldest_wanted(const IjDirect *direct, const Queue *queue, const Candidate *after
 {
 	if (after != NULL && after->status == IJ_EXEC_QUEUED)
 		return after->queued_at;
-	return direct->claiming->marked ? ij_marks_device(&direct->claiming->marks, queue->device_id) : DT_NOBEGIN;
+	return direct->claiming->devices_marked ? ij_marks_device(&direct->claiming->marks, queue->device_id) : DT_NOBEGIN;
 }
 
 /*
@@ -221,7 +223,7 @@ fill_queue(IjDirect *direct, Queue *queue, const Candidate *after)
 	int			nkeys = direct->shape->device_order ? 3 : 2;
 	TimestampTz from = oldest_wanted(direct, queue, after);
 	TimestampTz before = from;	/* all that are older are over */
-	bool		passing = claiming->marked && after == NULL;
+	bool		passing = claiming->devices_marked && after == NULL;
 	int			passed = 0;
 	ScanKeyData keys[3];
 

@@ -496,8 +496,7 @@ launcher_turn(void)
 		{
 			uint64		xids = ij_databases_foreign_xids();
 
-			if (xids != heal_xids)
-				ij_databases_want_full_everywhere();
+			ij_databases_heal(xids != heal_xids, now);
 			heal_xids = xids;
 			heal_at = now;
 			due = seconds_from(now, ij_guc_heal_interval);

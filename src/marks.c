@@ -4,9 +4,9 @@
  *
  * In the lean profile the device index holds finished executions, too, and they come
  * first.  So a claim that passed over many of them leaves a mark: a time before which
- * nothing of this device is open.  And a tenant-wide claim that found nothing QUEUED
- * leaves a mark that there is nothing.  Unlike a hint, a mark that is wrong would hide
- * a row from those who look for it.  Losing one costs a longer walk.
+ * nothing of this device is open.  And in either profile a tenant-wide claim that found
+ * nothing QUEUED leaves a mark that there is nothing.  Unlike a hint, a mark that is
+ * wrong would hide a row from those who look for it.  Losing one costs a longer walk.
  *
  * What has ended never opens again, so only an addition can make a mark wrong: one
  * whose queued_at, the start of its transaction perhaps, lies before the mark by the
@@ -65,6 +65,8 @@
 /* after this long marks end by themselves */
 #define DEVICE_SPAN	(24 * 60 * 60 * USECS_PER_SEC)
 #define TENANT_SPAN	(5 * 60 * USECS_PER_SEC)
+/* without history a look costs what is IN_PROGRESS: once a second, however many gateways ask */
+#define OPEN_TENANT_SPAN	USECS_PER_SEC
 
 /* the low bits of a round count its spans, so that it changes with time, too */
 #define SPAN_BITS	16
@@ -161,7 +163,7 @@ round_of(uint64 count, TimestampTz now, int64 span)
 }
 
 bool
-ij_marks_open(IjMarkView *view, const text *tenant_id)
+ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	Room	   *room;
@@ -178,7 +180,7 @@ ij_marks_open(IjMarkView *view, const text *tenant_id)
 	announce(room, view->upto);
 	late = pg_atomic_read_u64(&room->late);
 	view->device_round = round_of(late, now, DEVICE_SPAN);
-	view->tenant_round = round_of(pg_atomic_read_u64(&room->added), now, TENANT_SPAN);
+	view->tenant_round = round_of(pg_atomic_read_u64(&room->added), now, has_history ? TENANT_SPAN : OPEN_TENANT_SPAN);
 	return (late & CLOSED) == 0;
 }
 

@@ -3,7 +3,8 @@
  *		Where the live part of a device's index entries begins, remembered for all sessions.
  *
  * An index that holds finished executions has the oldest first, and a claim wants the
- * oldest that is open.  A mark lets it start there.
+ * oldest that is open.  A mark lets it start there.  Another says that a tenant has
+ * nothing QUEUED.
  */
 #ifndef IJ_MARKS_H
 #define IJ_MARKS_H
@@ -21,8 +22,11 @@ typedef struct IjMarkView
 	uint64		tenant_round;
 } IjMarkView;
 
-/* to be called before the snapshot of the look is taken; false: no marks for this tenant now */
-extern bool ij_marks_open(IjMarkView *view, const text *tenant_id);
+/*
+ * To be called before the snapshot of the look is taken; false: no marks for this tenant
+ * now.  has_history: the index holds finished executions, too.
+ */
+extern bool ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history);
 
 /* every execution of the device queued before this has ended; DT_NOBEGIN: nothing is known */
 extern TimestampTz ij_marks_device(const IjMarkView *view, const text *device_id);

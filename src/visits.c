@@ -31,6 +31,9 @@
 #define LOCKED_FIRST_MS		10
 #define LOCKED_LAST_MS		1000
 
+/* ... but not before so many times what the visit took: somebody may hold a row of a large job for hours */
+#define LOCKED_REST			10
+
 /* so is one that failed */
 #define FAILED_FIRST_MS		1000
 #define FAILED_LAST_MS		60000
@@ -276,7 +279,8 @@ ij_visits_settle(void)
 				break;
 			case IJ_VISIT_LOCKED:
 				visit->locked++;
-				put_off_visit(visit, ij_growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS));
+				put_off_visit(visit, Max(ij_growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS),
+										 LOCKED_REST * visit->took_ms));
 				break;
 			case IJ_VISIT_GAVE_WAY:
 				visit->gave_way++;

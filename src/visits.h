@@ -28,6 +28,7 @@ typedef struct IjVisit
 	TimestampTz not_before;		/* while put off */
 	TimestampTz logged_at;		/* its last failure, or 0 */
 	IjVisitResult result;		/* of the visit in this unit */
+	int64		took_ms;		/* the same */
 } IjVisit;
 
 /* first, 2 first, 4 first ... last */

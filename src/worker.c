@@ -96,6 +96,7 @@
 /* the look at all unfinished jobs */
 static bool full_running = false;
 static IjJobKey *full_cursor = NULL;	/* the last job listed; NULL at the start */
+static int64 full_spent = 0;	/* microseconds of the turns that look at them, from 1; 0: none does */
 
 /* the deadlines that are being listed */
 static bool due_listing = false;
@@ -335,11 +336,14 @@ visit_in_one_transaction(void)
 
 			do
 			{
+				TimestampTz began = GetCurrentTimestamp();
+
 				visiting = ij_visits_next();
 				PushActiveSnapshot(GetTransactionSnapshot());
 				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id, visiting->due,
 												  visiting->gave_way < MAX_YIELDS,
 												  ij_guc_sweep_batch_rows - rows, &counts);
+				visiting->took_ms = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
 				PopActiveSnapshot();
 
 				rows = counts.expired + counts.completed + counts.deleted;
@@ -423,6 +427,7 @@ take_wish_for_everything(void)
 	if (full_running || !ij_worker_take_full(&has_cursor, &cursor))
 		return;
 	full_running = true;
+	full_spent = 1;
 	if (has_cursor)
 		set_full_cursor(ij_told_tenant(&cursor), ij_told_job(&cursor));
 	else
@@ -660,6 +665,19 @@ reload_if_asked(void)
 	}
 }
 
+/* Once all unfinished jobs were looked at, say what it took. */
+static void
+account_for_full(TimestampTz turn_began)
+{
+	if (full_spent == 0)
+		return;
+	full_spent += Max(GetCurrentTimestamp() - turn_began, 0);
+	if (full_running)
+		return;
+	ij_worker_ended_full(full_spent);
+	full_spent = 0;
+}
+
 static void
 work_until_there_is_a_reason_to_leave(void)
 {
@@ -686,6 +704,7 @@ work_until_there_is_a_reason_to_leave(void)
 				visit_ready_jobs();
 				idle_since = GetCurrentTimestamp();
 			}
+			account_for_full(now);
 			if (presence != IJ_READY && give_up_database())
 				return;
 		}

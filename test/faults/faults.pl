@@ -417,6 +417,70 @@ foreach my $point (qw(job_held expiry_begun))
 	eventually($node, 60, 'postgres', "SELECT status = 'COMPLETED' FROM $job", 'then the worker looks again');
 	$other->quit;
 }
+
+# Keep whoever waits at a point there for so long, and let him go.
+sub let_go_after
+{
+	my ($seconds) = @_;
+	my $until = time + $seconds;
+
+	usleep(5_000) while time < $until;
+	unlink "$armed.waiting";
+	return;
+}
+
+# An execution is held, and the look that finds it so takes long, as in a large job: the
+# worker rests ten times as long before it looks again.
+{
+	my $tenant = begin_turn({ devices => 3 });
+	my $holder = IotJobsSession->new($node, 'postgres');
+	my $released;
+
+	$holder->run("BEGIN; SELECT FROM job_executions WHERE tenant_id = '$tenant' AND device_id = 'd1' FOR UPDATE;");
+	# the first look times out the other two
+	arm('expiry_begun', 'wait', 1);
+	$node->safe_psql('postgres', "UPDATE jobs SET expires_at = now() WHERE tenant_id = '$tenant'");
+	ok(waits_at('expiry_begun'), 'the worker looks at a job of which an execution is held');
+	arm('expiry_begun', 'wait', 0);
+	let_go_after(0.2);
+	$released = time;
+	ok(waits_at('expiry_begun'), 'it looks again');
+	cmp_ok(time - $released, '>=', 2, 'but not before ten times what the look took');
+	$holder->run('COMMIT;');
+	$holder->quit;
+	unlink "$armed.waiting";
+	eventually($node, 60, 'postgres', "SELECT status = 'COMPLETED' FROM jobs WHERE tenant_id = '$tenant'", 'and ends the job once it can');
+}
+
+# A look at everything takes long: this database is healed again only after a hundred
+# times that, and others go on as before.
+{
+	my $passes = q{SELECT passes FROM iot_jobs_worker WHERE database = current_database()};
+	my ($mine, $others);
+
+	arm('worker_listed', 'wait', 0);
+	$node->safe_psql('postgres', 'SELECT wake_job_worker()');
+	ok(waits_at('worker_listed'), 'the worker looks at everything');
+	let_go_after(0.5);
+	eventually($node, 60, 'postgres', q{SELECT state = 'idle' FROM iot_jobs_worker WHERE database = 'postgres'}, 'and is done');
+	$node->safe_psql('postgres', 'CREATE DATABASE other');
+	$node->safe_psql('other', 'CREATE EXTENSION iot_jobs');
+	$node->append_conf('postgresql.conf', 'iot_jobs.heal_interval = 1');
+	$node->reload;
+	$mine = $node->safe_psql('postgres', $passes);
+	foreach my $time (1 .. 3)
+	{
+		$others = $node->safe_psql('other', $passes);
+		# only what was written to is healed
+		$node->safe_psql('other', 'SELECT pg_current_xact_id()');
+		eventually($node, 60, 'other', "SELECT ($passes) > $others", 'another database is healed');
+	}
+	is($node->safe_psql('postgres', $passes), $mine, 'this one rests');
+	$node->safe_psql('postgres', 'SELECT wake_job_worker()');
+	eventually($node, 60, 'postgres', "SELECT ($passes) > $mine", 'unless it is asked for');
+	$node->append_conf('postgresql.conf', 'iot_jobs.heal_interval = 300');
+	$node->reload;
+}
 nothing_lost($node, 'postgres', 'a worker that failed');
 
 is(join(' ', grep { !$met{$_} } split(' ', $points)), '', 'every point was come to');

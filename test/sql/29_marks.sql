@@ -1,4 +1,4 @@
--- In the lean profile claims remember where the live part of a device's executions begins, and that a tenant has
+-- In the lean profile claims remember where the live part of a device's executions begins, and in both that a tenant has
 -- nothing left.  Whatever adds an execution before such a mark, the next claim finds it.  The results are those of the
 -- contract profile, and of a session without marks.
 SET client_min_messages = warning;
@@ -146,6 +146,28 @@ SELECT job_id, device_id FROM claim_job_executions('u', 100);
 SET app.tenant_id = 'u';
 SELECT job_id, device_id FROM claim_job_executions('u', 100);
 RESET ROLE;
+
+-- Where the index has no history that is remembered, too: the second of these reads nothing.
+DO $$ BEGIN PERFORM use_job_indexes('contract'); END $$;
+CREATE FUNCTION read() RETURNS numeric LANGUAGE sql AS $$
+    SELECT sum(pg_stat_get_xact_tuples_fetched(indexrelid)) FROM pg_index WHERE indrelid = to_regclass('job_executions')
+$$;
+BEGIN;
+SELECT count(*) AS claimed FROM claim_job_executions('u', 100);
+SELECT read() AS before \gset
+SELECT count(*) AS claimed FROM claim_job_executions('u', 100);
+SELECT read() - :before AS read;
+COMMIT;
+SELECT count(*) AS at_work FROM job_executions WHERE tenant_id = 'u' AND status = 'IN_PROGRESS';
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('u', 'c', 'd2');
+SELECT job_id, device_id FROM claim_job_executions('u', 100);
+SELECT job_id, device_id FROM claim_job_executions('u', 100);
+DO $$
+BEGIN
+    IF current_setting('ijtest.contract', true) IS DISTINCT FROM 'on' THEN
+        PERFORM use_job_indexes('lean');
+    END IF;
+END $$;
 
 -- An addition that is prepared is found once it is committed, whoever looked meanwhile.
 SELECT next('d3', 3);
