@@ -1,6 +1,7 @@
 """Single devices: claim by device, and report."""
 
-from harness import BARE, PRODUCT, Failure, count, empty, lean_indexes, load, settle, sql, steady, wait_until
+from harness import (BARE, PRODUCT, Failure, count, empty, lean_indexes, load, number, settle, sql, steady,
+                     wait_until)
 
 # executions of each device when the row begins
 QUEUED = 10
@@ -12,14 +13,15 @@ class Turns:
     def __init__(self, total):
         self.total = total
         self.first = {PRODUCT: 0, BARE: 0}
+        self.changed = 0            # by the last run
 
     def run(self, database, script, clients, duration, on, status, **variables):
         before = count(database, status)
         run, rate = steady(database, script, clients, duration, on, first=self.first[database], **variables)
         # that they did what they were to do, all of them
-        changed = count(database, status) - before
-        if changed != run.transactions:
-            raise Failure(f'{run.transactions} transactions made {changed} executions {status}')
+        self.changed = count(database, status) - before
+        if self.changed != run.transactions:
+            raise Failure(f'{run.transactions} transactions made {self.changed} executions {status}')
         # clients do not keep pace: leave room for the one that was ahead
         self.first[database] += run.transactions * 3 // 2 + 1000
         if self.first[database] >= self.total:
@@ -68,6 +70,10 @@ def measure_claim_lean(figures, size):
         claims(figures, size, 'lean: ', size['lean_clients'], 1.9)
 
 
+def completed():
+    return number(PRODUCT, "SELECT count(*) FROM jobs WHERE status = 'COMPLETED'")
+
+
 def measure_report(figures, size):
     by_size = {on: [] for on in size['report_sync']}
 
@@ -82,17 +88,24 @@ def measure_report(figures, size):
         def report(database, script, on):
             # what the worker has left to complete must not slow down whoever comes next
             wait_until(PRODUCT, """NOT EXISTS (SELECT FROM iot_jobs_worker
-                WHERE database = current_database() AND state <> 'idle')""")
-            return turns.run(database, script, 4, size['window'], on, 'SUCCEEDED', jobs=jobs, devices=devices)
+                WHERE database = current_database() AND state NOT IN ('idle', 'asleep'))""")
+            before = completed()
+            rate = turns.run(database, script, 4, size['window'], on, 'SUCCEEDED', jobs=jobs, devices=devices)
+            if database == PRODUCT:
+                meanwhile.append(100 * (completed() - before) / turns.changed)
+            return rate
 
         for on in size['report_sync']:
             case = f'report, jobs of {devices:,}, sync {"on" if on else "off"}'
+            meanwhile = []
             values = figures.alternate(case, {
                 'update_job_execution': lambda: report(PRODUCT, 'report.sql', on),
                 'UPDATE by full key': lambda: report(BARE, 'report_bare.sql', on)}, size['repetitions'], '/s')
             a, b = values.values()
             figures.compare(case, a, b, 'UPDATE by full key', '/s', ('>=', 1.05))
             by_size[on].append(a)
+            if devices == 1:
+                figures.absolute(f'{case}: of them COMPLETED when the clients stop', meanwhile, '%', None)
 
     for on, values in by_size.items():
         # the slowest against the fastest size, repetition by repetition
