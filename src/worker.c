@@ -31,6 +31,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -172,6 +173,17 @@ static TimestampTz
 ms_from(TimestampTz start, int64 ms)
 {
 	return TimestampTzPlusMilliseconds(start, ms);
+}
+
+/* by a clock that nobody sets */
+static int64
+microseconds_since(instr_time began)
+{
+	instr_time	spent;
+
+	INSTR_TIME_SET_CURRENT(spent);
+	INSTR_TIME_SUBTRACT(spent, began);
+	return INSTR_TIME_GET_MICROSEC(spent);
 }
 
 /* can the look at all unfinished jobs go on in another worker? */
@@ -336,14 +348,15 @@ visit_in_one_transaction(void)
 
 			do
 			{
-				TimestampTz began = GetCurrentTimestamp();
+				instr_time	began;
 
+				INSTR_TIME_SET_CURRENT(began);
 				visiting = ij_visits_next();
 				PushActiveSnapshot(GetTransactionSnapshot());
 				visiting->result = ij_sweep_visit(visiting->tenant_id, visiting->job_id, visiting->due,
 												  visiting->gave_way < MAX_YIELDS,
 												  ij_guc_sweep_batch_rows - rows, &counts);
-				visiting->took_ms = TimestampDifferenceMilliseconds(began, GetCurrentTimestamp());
+				visiting->took_ms = microseconds_since(began) / 1000;
 				PopActiveSnapshot();
 
 				rows = counts.expired + counts.completed + counts.deleted;
@@ -667,11 +680,11 @@ reload_if_asked(void)
 
 /* Once all unfinished jobs were looked at, say what it took. */
 static void
-account_for_full(TimestampTz turn_began)
+account_for_full(instr_time turn_began)
 {
 	if (full_spent == 0)
 		return;
-	full_spent += Max(GetCurrentTimestamp() - turn_began, 0);
+	full_spent += microseconds_since(turn_began);
 	if (full_running)
 		return;
 	ij_worker_ended_full(full_spent);
@@ -687,6 +700,7 @@ work_until_there_is_a_reason_to_leave(void)
 	{
 		TimestampTz now;
 		TimestampTz idle_until;
+		instr_time	turn_began;
 		IjDatabase	database;
 
 		CHECK_FOR_INTERRUPTS();
@@ -694,6 +708,7 @@ work_until_there_is_a_reason_to_leave(void)
 		MemoryContextSwitchTo(turn_context);
 		MemoryContextReset(turn_context);
 
+		INSTR_TIME_SET_CURRENT(turn_began);
 		now = GetCurrentTimestamp();
 		if (now >= trouble_until)
 		{
@@ -704,7 +719,7 @@ work_until_there_is_a_reason_to_leave(void)
 				visit_ready_jobs();
 				idle_since = GetCurrentTimestamp();
 			}
-			account_for_full(now);
+			account_for_full(turn_began);
 			if (presence != IJ_READY && give_up_database())
 				return;
 		}
