@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "databases.h"
+#include "marks.h"
 #include "root.h"
 #include "told.h"
 
@@ -34,10 +35,12 @@
 #define BACKOFF_LAST_MS		60000
 
 /*
- * A database rests so many times what a look at all of its unfinished jobs took: one
- * with large jobs that wait for devices for weeks spends a hundredth of a core on it
+ * A database rests so many times what a look at all of its unfinished jobs took, but for
+ * no longer than an hour: where large jobs wait for devices for weeks, a hundredth of
+ * a core goes into that
  */
 #define HEAL_REST			100
+#define HEAL_REST_LAST		(60 * 60 * USECS_PER_SEC)
 
 /* the same error is logged once in this time */
 #define LOG_AGAIN_MS		60000
@@ -58,6 +61,7 @@ typedef struct IjPrepared
 {
 	Oid			dboid;			/* InvalidOid: free */
 	TransactionId xid;
+	bool		unknown;		/* it may have added executions, and closed no room of marks */
 } IjPrepared;
 
 typedef struct IjDatabases
@@ -175,7 +179,9 @@ clear_told(int slot)
 	}
 	database->full_wanted = false;
 	database->full_paused = false;
+	database->full_running = false;
 	database->heal_owed = false;
+	database->heal_after = 0;
 	database->watermark = DT_NOBEGIN;
 	database->next_deadline = DT_NOEND;
 	database->overdue = DT_NOEND;
@@ -327,7 +333,7 @@ ij_databases_tell(bool everything, TimestampTz deadline)
 }
 
 void
-ij_databases_tell_prepared(Oid dboid, TransactionId xid)
+ij_databases_tell_prepared(Oid dboid, TransactionId xid, bool unknown)
 {
 	int			n;
 
@@ -341,6 +347,7 @@ ij_databases_tell_prepared(Oid dboid, TransactionId xid)
 	{
 		shared->prepared[n].dboid = dboid;
 		shared->prepared[n].xid = xid;
+		shared->prepared[n].unknown = unknown;
 		shared->prepared_used = Max(shared->prepared_used, n + 1);
 	}
 	LWLockRelease(&shared->lock);
@@ -490,7 +497,7 @@ ij_databases_heal(bool written, TimestampTz now)
 
 		if (!OidIsValid(s->database.dboid) || !(written || s->database.heal_owed))
 			continue;
-		s->database.heal_owed = (now < s->database.heal_after);
+		s->database.heal_owed = s->database.full_running || s->database.full_paused || now < s->database.heal_after;
 		if (s->database.heal_owed)
 			continue;
 		s->database.full_wanted = true;
@@ -539,6 +546,9 @@ ij_databases_poll_prepared(void)
 			left = true;
 			continue;
 		}
+
+		if (prepared.unknown)
+			ij_marks_forget_all();
 
 		/* only the launcher removes an entry, so it is still this one */
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -610,6 +620,7 @@ ij_worker_leave_database(bool failed, TimestampTz hold_until, bool making_way)
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 		s->database.worker_pid = 0;
 		s->database.activity = IJ_WORKER_NONE;
+		s->database.full_running = false;
 		s->database.yield_wanted = false;
 		s->worker_latch = NULL;
 		if (failed)
@@ -728,7 +739,10 @@ ij_worker_take_full(bool *has_cursor, IjTold *cursor)
 	{
 		wanted = s->database.full_wanted;
 		s->database.full_wanted = false;
+		if (wanted)
+			s->database.heal_owed = false;
 	}
+	s->database.full_running = wanted;
 	LWLockRelease(&shared->lock);
 	return wanted;
 }
@@ -752,10 +766,12 @@ ij_worker_pause_full(const IjTold *cursor)
 void
 ij_worker_ended_full(int64 microseconds)
 {
-	TimestampTz after = GetCurrentTimestamp() + HEAL_REST * microseconds;
+	IjDatabase *database = &shared->slots[my_slot].database;
+	TimestampTz after = GetCurrentTimestamp() + Min(HEAL_REST * microseconds, HEAL_REST_LAST);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	shared->slots[my_slot].database.heal_after = after;
+	database->full_running = false;
+	database->heal_after = after;
 	LWLockRelease(&shared->lock);
 }
 

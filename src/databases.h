@@ -39,6 +39,7 @@ typedef struct IjDatabase
 	/* what there is to do */
 	bool		full_wanted;	/* look at every unfinished job */
 	bool		full_paused;	/* a look at every unfinished job goes on from the cursor */
+	bool		full_running;	/* one was begun and is not done */
 	bool		heal_owed;		/* one is to be wanted once heal_after has come */
 	TimestampTz heal_after;		/* none because of iot_jobs.heal_interval before then */
 	int			told;			/* jobs told and not yet taken */
@@ -88,8 +89,11 @@ extern void ij_databases_tell_job(const text *tenant_id, const text *job_id, boo
 /* note the rest, and wake whoever has to know; deadline is DT_NOEND for none */
 extern void ij_databases_tell(bool everything, TimestampTz deadline);
 
-/* a prepared transaction of this database may give the worker something to do when it ends */
-extern void ij_databases_tell_prepared(Oid dboid, TransactionId xid);
+/*
+ * A prepared transaction of this database may give the worker something to do when it
+ * ends; unknown: it may also have added executions, and did not say so to the marks.
+ */
+extern void ij_databases_tell_prepared(Oid dboid, TransactionId xid, bool unknown);
 
 /* --- the launcher --- */
 
@@ -108,7 +112,7 @@ extern void ij_databases_worker_lost(Oid dboid, TimestampTz now);	/* it never to
 extern void ij_databases_clock_set_back(TimestampTz now);
 extern void ij_databases_ask_to_yield(Oid dboid);
 
-/* full pass for every database, but where the last one took so long that it is put off; written: since the last call */
+/* full pass for every database, but where one is going on or the last one took long; written: since the last call */
 extern void ij_databases_heal(bool written, TimestampTz now);
 
 /* transaction ids ever assigned, less those that the workers used up themselves */

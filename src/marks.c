@@ -28,7 +28,8 @@
  * nothing is ended by any addition.
  *
  * COMMIT PREPARED runs in another session and calls nobody, so an addition in a
- * transaction that is prepared closes its room until the server is restarted.
+ * transaction that is prepared closes its room until the server is restarted; if it
+ * ends after that, the launcher, which polls for it, ends all rounds.
  * Writers whose additions no trigger sees (session_replication_role = replica, disabled
  * triggers) are to call wake_job_worker(), which ends all rounds; if they do not, marks
  * end after a while by themselves.
@@ -165,7 +166,7 @@ round_of(uint64 count, TimestampTz now, int64 span)
 bool
 ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history)
 {
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	TimestampTz now = GetCurrentTimestamp();
 	Room	   *room;
 	uint64		late;
 

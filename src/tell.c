@@ -357,7 +357,7 @@ tell_at_end(XactEvent event, void *arg)
 			told = NULL;
 			for (int room = -1; (room = bms_next_member(t->added_to, room)) >= 0;)
 				ij_marks_close(room);
-			ij_databases_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny());
+			ij_databases_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny(), false);
 			break;
 
 		case XACT_EVENT_PARALLEL_COMMIT:

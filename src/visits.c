@@ -31,8 +31,13 @@
 #define LOCKED_FIRST_MS		10
 #define LOCKED_LAST_MS		1000
 
-/* ... but not before so many times what the visit took: somebody may hold a row of a large job for hours */
+/*
+ * ... but from the third time on not before so many times what the visit took, or a
+ * minute: somebody may hold a row of a large job for hours
+ */
+#define LOCKED_SHORTLY		2
 #define LOCKED_REST			10
+#define LOCKED_REST_LAST_MS 60000
 
 /* so is one that failed */
 #define FAILED_FIRST_MS		1000
@@ -258,6 +263,16 @@ ij_visits_next_may_share(void)
 		!dlist_is_empty(&ready) && !dlist_head_element(IjVisit, node, &ready)->alone;
 }
 
+static int64
+pause_of_locked(const IjVisit *visit)
+{
+	int64		pause = ij_growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS);
+
+	if (visit->locked <= LOCKED_SHORTLY)
+		return pause;
+	return Max(pause, Min(LOCKED_REST * visit->took_ms, LOCKED_REST_LAST_MS));
+}
+
 /* The unit was committed. */
 void
 ij_visits_settle(void)
@@ -279,8 +294,7 @@ ij_visits_settle(void)
 				break;
 			case IJ_VISIT_LOCKED:
 				visit->locked++;
-				put_off_visit(visit, Max(ij_growing_pause(visit->locked, LOCKED_FIRST_MS, LOCKED_LAST_MS),
-										 LOCKED_REST * visit->took_ms));
+				put_off_visit(visit, pause_of_locked(visit));
 				break;
 			case IJ_VISIT_GAVE_WAY:
 				visit->gave_way++;

@@ -147,17 +147,28 @@ SET app.tenant_id = 'u';
 SELECT job_id, device_id FROM claim_job_executions('u', 100);
 RESET ROLE;
 
--- Where the index has no history that is remembered, too: the second of these reads nothing.
+-- Where the index has no history that is remembered, too, for a second: nothing is read.  An index just built is not
+-- used for as long as older transactions of anybody last, so it may not be at once.
 DO $$ BEGIN PERFORM use_job_indexes('contract'); END $$;
 CREATE FUNCTION read() RETURNS numeric LANGUAGE sql AS $$
     SELECT sum(pg_stat_get_xact_tuples_fetched(indexrelid)) FROM pg_index WHERE indrelid = to_regclass('job_executions')
 $$;
-BEGIN;
-SELECT count(*) AS claimed FROM claim_job_executions('u', 100);
-SELECT read() AS before \gset
-SELECT count(*) AS claimed FROM claim_job_executions('u', 100);
-SELECT read() - :before AS read;
-COMMIT;
+DO $$
+DECLARE
+    before numeric;
+    deadline timestamptz := clock_timestamp() + interval '60 s';
+BEGIN
+    WHILE clock_timestamp() < deadline LOOP
+        before := read();
+        IF EXISTS (SELECT FROM claim_job_executions('u', 100)) THEN
+            RAISE 'there was something left';
+        ELSIF read() = before THEN
+            RETURN;
+        END IF;
+        COMMIT;
+    END LOOP;
+    RAISE 'each claim reads what is at work';
+END $$;
 SELECT count(*) AS at_work FROM job_executions WHERE tenant_id = 'u' AND status = 'IN_PROGRESS';
 INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('u', 'c', 'd2');
 SELECT job_id, device_id FROM claim_job_executions('u', 100);

@@ -141,6 +141,24 @@ $node->safe_psql('postgres', q{ROLLBACK PREPARED 'writer'});
 $node->safe_psql('postgres', q{SELECT job_index_statements('lean') \gexec});
 is(profile(), 'lean', 'and put right by the next');
 
+# --- an addition that was prepared before the server stopped ---
+
+# the marks know nothing of it
+$node->safe_psql('postgres', q{
+	INSERT INTO tenants (tenant_id) VALUES ('late');
+	INSERT INTO devices (tenant_id, device_id) VALUES ('late', 'd1'), ('late', 'd2');
+	SELECT create_job('late', 'x', target_device_id => 'd1', job_id => 'j');
+	BEGIN;
+	INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('late', 'j', 'd2');
+	PREPARE TRANSACTION 'added';});
+$node->restart;
+eventually($node, 60, 'postgres', q{SELECT state IN ('idle', 'asleep') FROM iot_jobs_worker WHERE database = 'postgres'}, 'the launcher is there');
+my $claim = q{SELECT string_agg(device_id, ' ') FROM claim_job_executions('late', 10)};
+is($node->safe_psql('postgres', $claim), 'd1', 'what is there is claimed');
+is($node->safe_psql('postgres', $claim), '', 'and nothing is left') for 1 .. 2;
+$node->safe_psql('postgres', q{COMMIT PREPARED 'added'});
+eventually($node, 60, 'postgres', "SELECT ($claim) IS NOT NULL", 'what was prepared is found');
+
 # --- dump and restore ---
 
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump';
