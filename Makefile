@@ -22,6 +22,7 @@ OBJS = \
 	src/direct.o \
 	src/direct_claim.o \
 	src/direct_insert.o \
+	src/direct_job.o \
 	src/direct_rows.o \
 	src/errors.o \
 	src/executions.o \

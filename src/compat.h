@@ -107,6 +107,17 @@ ij_exec_insert_index_tuples(ResultRelInfo *result_rel, TupleTableSlot *slot, ESt
 #endif
 }
 
+/* 18: a column may be computed when it is read, too */
+static inline bool
+ij_has_generated_column(const TupleConstr *constr)
+{
+#if PG_VERSION_NUM >= 180000
+	return constr->has_generated_stored || constr->has_generated_virtual;
+#else
+	return constr->has_generated_stored;
+#endif
+}
+
 /* 16: which indexes need an entry, where it was whether any does */
 static inline TM_Result
 ij_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,

@@ -1,6 +1,6 @@
 /*
  * direct.c
- *		The rows of job_executions without SQL, where that is provably the same.
+ *		The rows of job_executions, and of jobs, without SQL, where that is provably the same.
  *
  * Claims, reports and sweeps know the row they want by its key.  Going to it through
  * the index and the table access method saves the executor's start and end, which
@@ -11,7 +11,7 @@
  * ij_direct_open() takes this way only where SQL would do the very same thing
  * (shape.c); everything else goes through SPI, and finds there what it is due.  How a
  * row is found and changed is in direct_rows.c, which of a device's is claimed in
- * direct_claim.c.
+ * direct_claim.c, and what a sweep does to the row of a job in direct_job.c.
  *
  * Locks: RowExclusiveLock on the table when writing, until the transaction ends.
  */
@@ -61,8 +61,9 @@ make_direct(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectU
 	return direct;
 }
 
-IjDirect *
-ij_direct_open(const text *tenant_id, IjDirectUse use)
+/* Begin one command, that sees what was committed until now, and what we did before. */
+static IjDirect *
+begin_command(Relation rel, const IjShape *shape, const text *tenant_id, IjDirectUse use)
 {
 	static const struct
 	{
@@ -74,6 +75,35 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 		[IJ_DIRECT_UPDATE] = {"UPDATE", CMD_UPDATE},
 		[IJ_DIRECT_DELETE] = {"DELETE", CMD_DELETE},
 	};
+
+	if (commands[use].name != NULL)
+	{
+		PreventCommandIfReadOnly(commands[use].name);
+		PreventCommandIfParallelMode(commands[use].name);
+		CheckCmdReplicaIdentity(rel, commands[use].type);
+	}
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return make_direct(rel, shape, tenant_id, use);
+}
+
+IjDirect *
+ij_direct_open_jobs(const text *tenant_id, IjDirectUse use)
+{
+	Relation	rel = table_open(ij_catalog_jobs(), use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
+	const IjShape *shape = ij_shape_of_jobs(rel);
+
+	if (!ij_shape_same_as_sql(rel, shape, use, tenant_id))
+	{
+		table_close(rel, NoLock);
+		return NULL;
+	}
+	return begin_command(rel, shape, tenant_id, use);
+}
+
+IjDirect *
+ij_direct_open(const text *tenant_id, IjDirectUse use)
+{
 	Relation	rel = table_open(ij_catalog_executions(),
 								 use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
 	const IjShape *shape = ij_shape_of_executions(rel);
@@ -91,17 +121,7 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 		table_close(rel, NoLock);
 		return NULL;
 	}
-	if (commands[use].name != NULL)
-	{
-		PreventCommandIfReadOnly(commands[use].name);
-		PreventCommandIfParallelMode(commands[use].name);
-		CheckCmdReplicaIdentity(rel, commands[use].type);
-	}
-
-	/* one command, that sees what was committed until now, and what we did before */
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	direct = make_direct(rel, shape, tenant_id, use);
+	direct = begin_command(rel, shape, tenant_id, use);
 	direct->claiming = claiming;
 	return direct;
 }

@@ -1,10 +1,11 @@
 /*
  * direct.h
- *		The rows of job_executions without SQL, where that is provably the same.
+ *		The rows of job_executions, and of jobs, without SQL, where that is provably the same.
  *
  * ij_direct_open() says whether it is; when it returns NULL the caller sends the
  * statement through SPI instead.  Everything between open and close is one command
- * of the transaction: it sees what was committed before it.
+ * of the transaction: it sees what was committed before it.  ij_direct_open_jobs() is
+ * the same for jobs.
  */
 #ifndef IJ_DIRECT_H
 #define IJ_DIRECT_H
@@ -18,6 +19,7 @@
 typedef struct IjDirect IjDirect;
 
 extern IjDirect *ij_direct_open(const text *tenant_id, IjDirectUse use);
+extern IjDirect *ij_direct_open_jobs(const text *tenant_id, IjDirectUse use);	/* to read, or to lock and complete */
 extern void ij_direct_close(IjDirect *direct);
 
 extern bool ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExecution *execution);
@@ -33,5 +35,10 @@ extern int64 ij_direct_close_executions(IjDirect *direct, const text *job_id, co
 										bool *gave_way);
 extern int64 ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from,
 										 int64 limit, text **last);
+
+/* jobs, in direct_job.c */
+extern bool ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job);
+extern bool ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job);	/* false: gone, or held */
+extern bool ij_direct_complete_job(IjDirect *direct, const text *job_id);	/* that we have locked */
 
 #endif							/* IJ_DIRECT_H */

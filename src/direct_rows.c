@@ -172,8 +172,8 @@ ij_walk_job(IjDirect *direct, const text *job_id, const text *from)
  * is gone, or held by somebody whom we do not wait for.  What the executor's LockRows
  * node would do.
  */
-static bool
-lock_row(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock lock)
+bool
+ij_direct_lock(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock lock)
 {
 	TM_FailureData failure;
 	int			flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
@@ -213,8 +213,8 @@ meets(IjDirect *direct, const IjExecutionChange *change)
 		 ij_same_text(ij_slot_text(direct->found, columns[IJ_E_DEVICE_ID]), change->device_id));
 }
 
-static void
-set_value(IjDirect *direct, int column, Datum value)
+void
+ij_direct_set(IjDirect *direct, int column, Datum value)
 {
 	AttrNumber	number = direct->shape->columns[column];
 
@@ -243,34 +243,43 @@ is_stale_start(IjDirect *direct, const IjExecutionChange *change, TimestampTz st
 		(details == NULL || !ij_same_text((text *) details, (text *) change->status_details));
 }
 
-/* Make the next version of the row in "found". */
-static void
-make_changed(IjDirect *direct, const IjExecutionChange *change)
+/* Begin the next version of the row in "found": it is the same. */
+void
+ij_direct_copy(IjDirect *direct)
 {
-	const AttrNumber *columns = direct->shape->columns;
 	TupleTableSlot *found = direct->found;
 	TupleTableSlot *changed = direct->changed;
-	TimestampTz updated;
-	TimestampTz started;
 
 	slot_getallattrs(found);
 	ExecClearTuple(changed);
 	memcpy(changed->tts_values, found->tts_values, found->tts_nvalid * sizeof(Datum));
 	memcpy(changed->tts_isnull, found->tts_isnull, found->tts_nvalid * sizeof(bool));
+}
+
+/* Make the next version of the execution in "found". */
+static void
+make_changed(IjDirect *direct, const IjExecutionChange *change)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	TupleTableSlot *found = direct->found;
+	TimestampTz updated;
+	TimestampTz started;
+
+	ij_direct_copy(direct);
 
 	/* time never goes back within a row, whatever transaction began first */
 	ij_slot_timestamp(found, columns[IJ_E_LAST_UPDATED_AT], &updated);
 	updated = Max(updated, direct->now);
-	set_value(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(change->to)));
+	ij_direct_set(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(change->to)));
 	if (change->status_details != NULL)
-		set_value(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(change->status_details));
-	set_value(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(ij_next_execution_number(number_of(direct, found))));
+		ij_direct_set(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(change->status_details));
+	ij_direct_set(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(ij_next_execution_number(number_of(direct, found))));
 	if (ij_exec_is_started(change->to) &&
 		(change->starts || !ij_slot_timestamp(found, columns[IJ_E_STARTED_AT], &started) ||
 		 is_stale_start(direct, change, started)))
-		set_value(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
-	set_value(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
-	ExecStoreVirtualTuple(changed);
+		ij_direct_set(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
+	ij_direct_set(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
+	ExecStoreVirtualTuple(direct->changed);
 }
 
 /*
@@ -308,6 +317,23 @@ insert_index_entries(IjDirect *direct, bool open)
 	}
 }
 
+/* "open": the row goes into indexes that hold nothing else */
+TM_Result
+ij_direct_put(IjDirect *direct, bool open)
+{
+	TM_FailureData failure;
+	bool		needs_entries;
+	TM_Result	result = ij_table_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed, direct->command,
+											   direct->snapshot, &failure, &needs_entries);
+
+	if (result != TM_Ok)
+		return result;
+	IJ_FAULT(row_changed);
+	if (needs_entries)
+		insert_index_entries(direct, open);
+	return result;
+}
+
 /*
  * Put the next version of the row in "found" in its place, if that is the latest one;
  * what was stored is in "changed" then.
@@ -320,23 +346,17 @@ update_found(IjDirect *direct, const IjExecutionChange *change)
 {
 	const AttrNumber *columns = direct->shape->columns;
 	bool		open = ij_exec_is_open(change->to);
-	TM_FailureData failure;
 	TM_Result	result;
-	bool		needs_entries;
 	MemoryContext old;
 
 	/* what this leaves behind goes with the next row */
 	MemoryContextReset(direct->row_context);
 	old = MemoryContextSwitchTo(direct->row_context);
 	make_changed(direct, change);
-	result = ij_table_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed, direct->command,
-								   direct->snapshot, &failure, &needs_entries);
+	result = ij_direct_put(direct, open);
 	if (result == TM_Ok)
 	{
-		IJ_FAULT(row_changed);
 		direct->was = ij_direct_status(direct, direct->found);
-		if (needs_entries)
-			insert_index_entries(direct, open);
 		if (!open)
 			ij_tell_ended(ij_slot_text(direct->changed, columns[IJ_E_TENANT_ID]),
 						  ij_slot_text(direct->changed, columns[IJ_E_JOB_ID]),
@@ -388,7 +408,7 @@ ij_direct_do_locked(IjDirect *direct, ItemPointerData tid, const IjExecutionChan
 {
 	LockTupleMode mode = (what == CMD_DELETE) ? LockTupleExclusive : LockTupleNoKeyExclusive;
 
-	if (!lock_row(direct, tid, mode, lock) || !meets(direct, change))
+	if (!ij_direct_lock(direct, tid, mode, lock) || !meets(direct, change))
 		return false;
 	if (do_found(direct, change, what) != TM_Ok)
 		elog(ERROR, "a locked execution was changed by somebody else");

@@ -2,7 +2,7 @@
  * direct_rows.h
  *		Finding, reading, locking and changing one row the direct way.
  *
- * What direct.c and direct_claim.c are made of; nobody else needs it.
+ * What direct.c, direct_claim.c and direct_job.c are made of; nobody else needs it.
  */
 #ifndef IJ_DIRECT_ROWS_H
 #define IJ_DIRECT_ROWS_H
@@ -109,6 +109,16 @@ extern bool ij_direct_do(IjDirect *direct, const IjExecutionChange *change, CmdT
 /* the same for the row that is here; it is locked in any case */
 extern bool ij_direct_do_locked(IjDirect *direct, ItemPointerData tid, const IjExecutionChange *change,
 								CmdType what, IjLock lock);
+
+/*
+ * --- the steps of that, for a row of either table: lock it in its latest version, copy
+ * it into "changed", set columns there, and put that in its place ---
+ */
+
+extern bool ij_direct_lock(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock lock);
+extern void ij_direct_copy(IjDirect *direct);
+extern void ij_direct_set(IjDirect *direct, int column, Datum value);
+extern TM_Result ij_direct_put(IjDirect *direct, bool open);
 
 /* so many executions of the job went from one status to another, for the counters */
 extern void ij_direct_moved(IjDirect *direct, const text *job_id, int from, int to, int64 count);

@@ -115,6 +115,8 @@ ij_guard_begin_trust(const IjJob *job)
 {
 	IjGuardTrust was = trusted;
 
+	/* it is changed, perhaps without its guard */
+	held_job.transaction = InvalidLocalTransactionId;
 	trusted.tenant_id = trusted.job_id = NULL;
 	if (check_enable_rls(ij_catalog_executions(), InvalidOid, true) != RLS_ENABLED)
 	{

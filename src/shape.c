@@ -10,8 +10,8 @@
  *
  * To change rows, the table must be guarded, so that direct access knows what else
  * there is to do, and have no other trigger for the event, no constraint of its
- * owner's, no computed column and no index but plain B-trees: then a change is a new
- * version of the row and its index entries, and nothing else.
+ * owner's on what is changed, no computed column and no index but plain B-trees: then
+ * a change is a new version of the row and its index entries, and nothing else.
  *
  * What is known of a table's shape is kept until the relation cache says that it
  * changed; the callback only clears a flag.  What depends on the user, a setting or
@@ -78,9 +78,20 @@ static const Column job_columns[IJ_J_COLUMNS] = {
 	[IJ_J_TENANT_ID] = {"tenant_id", TEXTOID},
 	[IJ_J_DOCUMENT_TYPE] = {"document_type", TEXTOID},
 	[IJ_J_DOCUMENT_PARAMS] = {"document_params", JSONBOID},
+	[IJ_J_TARGET_DEVICE_ID] = {"target_device_id", TEXTOID},
+	[IJ_J_TARGET_GROUP_ID] = {"target_group_id", TEXTOID},
+	[IJ_J_TARGET_ALL] = {"target_all", BOOLOID},
 	[IJ_J_STATUS] = {"status", TEXTOID},
 	[IJ_J_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
+	[IJ_J_CREATED_BY] = {"created_by", TEXTOID},
+	[IJ_J_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+	[IJ_J_UPDATED_AT] = {"updated_at", TIMESTAMPTZOID},
 };
+
+/* which of them an update changes; of a job, its completion */
+static const int changed_in_executions[] = {
+	IJ_E_STATUS, IJ_E_STATUS_DETAILS, IJ_E_EXECUTION_NUMBER, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT};
+static const int changed_in_jobs[] = {IJ_J_STATUS, IJ_J_UPDATED_AT};
 
 static IjShape executions_shape;
 static IjShape jobs_shape;
@@ -141,16 +152,13 @@ index_starts_with(Relation rel, Relation index, const AttrNumber *columns, int c
 	return true;
 }
 
-/* status = ANY ('{...}'): the set of those statuses; 0 for anything else */
+/* status = ANY ('{...}'): those words; none for anything else */
 static int
-statuses_of(const Node *condition, AttrNumber status)
+words_of(const Node *condition, AttrNumber status, Datum **words, bool **nulls)
 {
 	const ScalarArrayOpExpr *any = (const ScalarArrayOpExpr *) condition;
 	const Const *array;
-	Datum	   *words;
-	bool	   *nulls;
 	int			count;
-	int			result = 0;
 
 	if (!IsA(condition, ScalarArrayOpExpr) || any->opno != TextEqualOperator || !any->useOr ||
 		!IsA(linitial(any->args), Var) || ((const Var *) linitial(any->args))->varattno != status ||
@@ -159,7 +167,19 @@ statuses_of(const Node *condition, AttrNumber status)
 	array = lsecond(any->args);
 	if (array->constisnull || array->consttype != TEXTARRAYOID)
 		return 0;
-	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &words, &nulls, &count);
+	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, words, nulls, &count);
+	return count;
+}
+
+/* the set of those statuses of an execution */
+static int
+statuses_of(const Node *condition, AttrNumber status)
+{
+	Datum	   *words;
+	bool	   *nulls;
+	int			count = words_of(condition, status, &words, &nulls);
+	int			result = 0;
+
 	for (int i = 0; i < count; i++)
 	{
 		IjExecStatus parsed;
@@ -170,11 +190,53 @@ statuses_of(const Node *condition, AttrNumber status)
 	return result;
 }
 
+/* is a job's being COMPLETED among them? */
+static bool
+allows_completed(const Node *condition, AttrNumber status)
+{
+	Datum	   *words;
+	bool	   *nulls;
+	int			count = words_of(condition, status, &words, &nulls);
+
+	for (int i = 0; i < count; i++)
+	{
+		IjJobStatus parsed;
+
+		if (!nulls[i] && ij_job_status_parse(VARDATA_ANY(words[i]), VARSIZE_ANY_EXHDR(words[i]), &parsed) &&
+			parsed == IJ_JOB_COMPLETED)
+			return true;
+	}
+	return false;
+}
+
 /* what the migration's device index holds */
 static bool
 is_open_predicate(List *predicate, AttrNumber status)
 {
 	return list_length(predicate) == 1 && statuses_of(linitial(predicate), status) == IJ_OPEN_STATUSES;
+}
+
+/* does it hold only jobs IN_PROGRESS, as the migration's index on expires_at? */
+static bool
+is_in_progress_predicate(List *predicate, AttrNumber status)
+{
+	ListCell   *cell;
+
+	foreach(cell, predicate)
+	{
+		const OpExpr *op = lfirst(cell);
+		const Const *word;
+		IjJobStatus parsed;
+
+		if (!IsA(op, OpExpr) || op->opno != TextEqualOperator || !IsA(linitial(op->args), Var) ||
+			((const Var *) linitial(op->args))->varattno != status || !IsA(lsecond(op->args), Const))
+			continue;
+		word = lsecond(op->args);
+		if (!word->constisnull && ij_job_status_parse(VARDATA_ANY(word->constvalue), VARSIZE_ANY_EXHDR(word->constvalue), &parsed) &&
+			parsed == IJ_JOB_IN_PROGRESS)
+			return true;
+	}
+	return false;
 }
 
 /* An index that was built while the table was in use may lack what older snapshots see. */
@@ -310,13 +372,19 @@ look_at_life(Relation rel, IjShape *shape)
 	counted->began = Max(ij_counters_widen(shape->guarded), ij_counters_widen(stored_since(rel)));
 }
 
+static bool
+is_ours(const Trigger *trigger, const char *name, const char *function)
+{
+	return strcmp(trigger->tgname, name) == 0 &&
+		get_func_namespace(trigger->tgfoid) == get_rel_namespace(ij_catalog_jobs()) &&
+		strcmp(get_func_name(trigger->tgfoid), function) == 0;
+}
+
 /* the guard of executions */
 static bool
 is_guard(const Trigger *trigger)
 {
-	return strcmp(trigger->tgname, "iot_jobs_guard") == 0 &&
-		get_func_namespace(trigger->tgfoid) == get_rel_namespace(ij_catalog_jobs()) &&
-		strcmp(get_func_name(trigger->tgfoid), "iot_jobs_guard_execution") == 0;
+	return is_ours(trigger, "iot_jobs_guard", "iot_jobs_guard_execution");
 }
 
 /* the check of the foreign key (tenant_id, job_id) to jobs */
@@ -363,9 +431,9 @@ has_other_before_trigger(const TriggerDesc *desc)
  */
 
 static bool
-is_enabled_guard(const Trigger *trigger)
+fires_always(const Trigger *trigger)
 {
-	return is_guard(trigger) && trigger->tgqual == NULL && trigger->tgnattr == 0 &&
+	return trigger->tgqual == NULL && trigger->tgnattr == 0 &&
 		(trigger->tgenabled == TRIGGER_FIRES_ON_ORIGIN || trigger->tgenabled == TRIGGER_FIRES_ALWAYS);
 }
 
@@ -386,7 +454,7 @@ fires_only_guard(Relation rel, int16 event)
 
 		if ((trigger->tgtype & event) == 0 || trigger->tgenabled == TRIGGER_DISABLED)
 			continue;
-		if (is_enabled_guard(trigger))
+		if (is_guard(trigger) && fires_always(trigger))
 			guarded = true;
 		else if (!is_key_to_job(rel, trigger) || trigger->tgdeferrable)
 			return false;
@@ -409,21 +477,127 @@ allows_every_status(Relation rel, AttrNumber status)
 		if (statuses_of(check, status) != IJ_ALL_STATUSES)
 			return false;
 	}
-	return !constr->has_generated_stored;
+	return !ij_has_generated_column(constr);
 }
 
 static bool
 is_changed_column(const IjShape *shape, AttrNumber column)
 {
-	static const int changed[] = {
-		IJ_E_STATUS, IJ_E_STATUS_DETAILS, IJ_E_EXECUTION_NUMBER, IJ_E_STARTED_AT, IJ_E_LAST_UPDATED_AT};
+	bool		jobs = (shape == &jobs_shape);
+	const int  *changed = jobs ? changed_in_jobs : changed_in_executions;
+	int			count = jobs ? lengthof(changed_in_jobs) : lengthof(changed_in_executions);
 
-	for (int i = 0; i < lengthof(changed); i++)
+	for (int i = 0; i < count; i++)
 	{
 		if (shape->columns[changed[i]] == column)
 			return true;
 	}
 	return false;
+}
+
+/* Does this condition, or key, depend on a column that changes? */
+static bool
+is_about_changes(const IjShape *shape, Node *condition)
+{
+	Bitmapset  *used = NULL;
+	int			column = -1;
+
+	pull_varattnos(condition, 1, &used);
+	while ((column = bms_next_member(used, column)) >= 0)
+	{
+		AttrNumber	number = column + FirstLowInvalidHeapAttributeNumber;
+
+		/* the whole row has the number 0 */
+		if (number <= 0 || is_changed_column(shape, number))
+			return true;
+	}
+	return false;
+}
+
+/* Is this a foreign key, to this table or of it, whose columns stay? */
+static bool
+asks_nothing(Relation rel, const IjShape *shape, const Trigger *trigger)
+{
+	ListCell   *cell;
+
+	switch (RI_FKey_trigger_type(trigger->tgfoid))
+	{
+		case RI_TRIGGER_PK:
+			/* what is referred to is unique, and no unique key changes: note_index() */
+			return true;
+		case RI_TRIGGER_FK:
+			break;
+		default:
+			return false;
+	}
+	if (trigger->tgdeferrable)
+		return false;
+	foreach(cell, RelationGetFKeyList(rel))
+	{
+		const ForeignKeyCacheInfo *fkey = lfirst(cell);
+
+		if (fkey->conoid != trigger->tgconstraint)
+			continue;
+		for (int i = 0; i < fkey->nkeys; i++)
+		{
+			if (is_changed_column(shape, fkey->conkey[i]))
+				return false;
+		}
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Does the completion of a job fire its guard, whose part direct access does itself, and
+ * nothing else that has an effect?  No foreign key asks anything while its columns stay.
+ */
+static bool
+completion_fires_only_guard(Relation rel, const IjShape *shape)
+{
+	const TriggerDesc *desc = rel->trigdesc;
+	bool		guarded = false;
+
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		const Trigger *trigger = &desc->triggers[i];
+
+		if ((trigger->tgtype & TRIGGER_TYPE_UPDATE) == 0 || trigger->tgenabled == TRIGGER_DISABLED)
+			continue;
+		if (is_ours(trigger, "iot_jobs_guard", "iot_jobs_guard_job") && fires_always(trigger))
+			guarded = true;
+		/* has to do with jobs that are CANCELED */
+		else if (!is_ours(trigger, "iot_jobs_cascade_cancel", "iot_jobs_cascade_cancel") &&
+				 !asks_nothing(rel, shape, trigger))
+			return false;
+	}
+	return guarded;
+}
+
+/* No constraint that completing a job might break, and no column that is computed? */
+static bool
+allows_completion(Relation rel, const IjShape *shape)
+{
+	const TupleConstr *constr = RelationGetDescr(rel)->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		Node	   *check = eval_const_expressions(NULL, stringToNode(constr->check[i].ccbin));
+
+		/* an old row may break what is NOT VALID, and must not then have a new version */
+		if (!constr->check[i].ccvalid ||
+			(is_about_changes(shape, check) && !allows_completed(check, shape->columns[IJ_J_STATUS])))
+			return false;
+	}
+	return constr == NULL || !ij_has_generated_column(constr);
+}
+
+static bool
+holds_only_open(const IjShape *shape, List *predicate)
+{
+	if (shape == &jobs_shape)
+		return is_in_progress_predicate(predicate, shape->columns[IJ_J_STATUS]);
+	return is_open_predicate(predicate, shape->columns[IJ_E_STATUS]);
 }
 
 /*
@@ -435,15 +609,16 @@ note_index(IjShape *shape, Relation index)
 {
 	IjShapeIndex *noted = &shape->indexes[shape->nindexes];
 	List	   *predicate = RelationGetIndexPredicate(index);
+	bool		only_open = holds_only_open(shape, predicate);
 
 	if (!index->rd_index->indisready)
 		return true;
 	if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion ||
 		shape->nindexes == IJ_SHAPE_INDEXES || RelationGetIndexExpressions(index) != NIL ||
-		(predicate != NIL && !is_open_predicate(predicate, shape->columns[IJ_E_STATUS])))
+		(predicate != NIL && !only_open))
 		return false;
 	noted->index = RelationGetRelid(index);
-	noted->only_open = (predicate != NIL);
+	noted->only_open = only_open;
 	noted->same_entry = true;
 	for (int i = 0; i < index->rd_index->indnatts; i++)
 	{
@@ -528,6 +703,9 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 		find_device_index(rel, shape);
 		look_at_changes(rel, shape);
 	}
+	else
+		shape->plain_update = completion_fires_only_guard(rel, shape) && allows_completion(rel, shape) &&
+			note_indexes(rel, shape);
 	/* unless it changed while we looked */
 	shape->valid = (changes == before);
 	return shape;

@@ -29,15 +29,21 @@ enum
 	IJ_E_COLUMNS
 };
 
-/* columns of jobs that direct access reads */
+/* columns of jobs */
 enum
 {
 	IJ_J_JOB_ID,
 	IJ_J_TENANT_ID,
 	IJ_J_DOCUMENT_TYPE,
 	IJ_J_DOCUMENT_PARAMS,
+	IJ_J_TARGET_DEVICE_ID,
+	IJ_J_TARGET_GROUP_ID,
+	IJ_J_TARGET_ALL,
 	IJ_J_STATUS,
 	IJ_J_EXPIRES_AT,
+	IJ_J_CREATED_BY,
+	IJ_J_CREATED_AT,
+	IJ_J_UPDATED_AT,
 	IJ_J_COLUMNS
 };
 
@@ -48,7 +54,7 @@ enum
 typedef struct IjShapeIndex
 {
 	Oid			index;
-	bool		only_open;		/* only if the execution is open */
+	bool		only_open;		/* only if the execution is open, or the job IN_PROGRESS */
 	bool		same_entry;		/* a change leaves its columns as they are */
 } IjShapeIndex;
 
@@ -59,13 +65,13 @@ typedef struct IjShape
 	Oid			relation;
 	bool		usable;			/* an ordinary table of the migration's shape */
 	IjPolicies	policies;
-	AttrNumber	columns[IJ_E_COLUMNS];
+	AttrNumber	columns[Max((int) IJ_E_COLUMNS, (int) IJ_J_COLUMNS)];
 	Oid			primary_key;
 	Oid			by_device;		/* an index whose first keys are tenant and device */
 	bool		altered;		/* a BEFORE trigger other than the guard may change rows */
 	TransactionId guarded;		/* since this transaction; 0: for a long time */
 	IjCountedTable counted;		/* life is 0 if no guard notes changes */
-	bool		plain_update;	/* an update is the new version and these index entries */
+	bool		plain_update;	/* an update, or a job's completion, is the new version and these index entries */
 	bool		plain_delete;	/* a deletion is nothing else, either */
 	int			nindexes;
 	IjShapeIndex indexes[IJ_SHAPE_INDEXES];
@@ -86,13 +92,16 @@ typedef enum IjDirectUse
 extern const IjShape *ij_shape_of_executions(Relation rel);
 extern const IjShape *ij_shape_of_jobs(Relation rel);
 
-/* is direct access to the executions of this tenant the same as SQL, for the current user? */
+/*
+ * Is direct access to the executions of this tenant the same as SQL, for the current
+ * user?  Or to its jobs: reading them, and locking and completing them as an update.
+ */
 extern bool ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const text *tenant_id);
 
 /* as what its executions are counted; NULL: they are not */
 extern const IjCountedTable *ij_shape_counted(Relation rel, const IjShape *shape);
 
-/* the same for reading jobs */
+/* the same for reading jobs, once it is so for executions */
 extern bool ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id);
 
 #endif							/* IJ_SHAPE_H */

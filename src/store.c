@@ -80,11 +80,29 @@ job_args(const text *tenant_id, const text *job_id)
 	return args;
 }
 
+/* Read or lock a job without SQL; false if that is not the same. */
+static bool
+do_directly(bool (*what)(IjDirect *direct, const text *job_id, IjJob *job), IjDirectUse use,
+			const text *tenant_id, const text *job_id, IjJob *job, bool *found)
+{
+	IjDirect   *direct = ij_direct_open_jobs(tenant_id, use);
+
+	if (direct == NULL)
+		return false;
+	*found = what(direct, job_id, job);
+	ij_direct_close(direct);
+	return true;
+}
+
 bool
 ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *job)
 {
-	IjArgs		args = job_args(tenant_id, job_id);
+	IjArgs		args;
+	bool		found;
 
+	if (!stable && do_directly(ij_direct_get_job, IJ_DIRECT_READ, tenant_id, job_id, job, &found))
+		return found;
+	args = job_args(tenant_id, job_id);
 	return ij_query_fetch_one(IJ_SQL_GET_JOB, &args, stable, read_job, job);
 }
 
@@ -111,8 +129,13 @@ ij_store_get_latest_job(const text *tenant_id, const text *job_id, IjJob *job)
 bool
 ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob *job)
 {
-	IjArgs		args = job_args(tenant_id, job_id);
+	IjArgs		args;
+	bool		found;
 
+	if (lock == IJ_LOCK_SKIP &&
+		do_directly(ij_direct_lock_job, IJ_DIRECT_UPDATE, tenant_id, job_id, job, &found))
+		return found;
+	args = job_args(tenant_id, job_id);
 	return ij_query_fetch_one(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_JOB_SKIP : IJ_SQL_LOCK_JOB, &args, false, read_job, job);
 }
 
@@ -149,6 +172,25 @@ ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob *changed)
 
 	ij_arg_word(&args, ij_job_status_name(status));
 	change_job(IJ_SQL_SET_JOB_STATUS, &args, changed);
+}
+
+/* The caller has locked it, and nothing of it is open. */
+void
+ij_store_complete_job(const IjJob *job)
+{
+	IjDirect   *direct = ij_direct_open_jobs(job->tenant_id, IJ_DIRECT_UPDATE);
+	IjJob		changed;
+	bool		found;
+
+	if (direct == NULL)
+	{
+		ij_store_set_job_status(job, IJ_JOB_COMPLETED, &changed);
+		return;
+	}
+	found = ij_direct_complete_job(direct, job->job_id);
+	ij_direct_close(direct);
+	if (!found)
+		elog(ERROR, "a locked job was not found");
 }
 
 void

@@ -54,6 +54,7 @@ extern bool ij_store_get_latest_job(const text *tenant_id, const text *job_id, I
 extern bool ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob *job);
 extern bool ij_store_insert_job(const IjJob *wanted, IjJob *job);	/* false: job_id used */
 extern void ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob *changed);
+extern void ij_store_complete_job(const IjJob *job);
 extern void ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz expires_at, IjJob *changed);
 extern List *ij_store_list_jobs(const IjJobFilter *filter, int limit);	/* of IjListedJob * */
 extern List *ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before); /* of IjJobKey * */

@@ -110,11 +110,10 @@ static void
 set_completed(const IjJob *job)
 {
 	IjGuardTrust was_trusted = ij_guard_begin_trust(job);
-	IjJob		changed;
 
 	PG_TRY();
 	{
-		ij_store_set_job_status(job, IJ_JOB_COMPLETED, &changed);
+		ij_store_complete_job(job);
 	}
 	PG_FINALLY();
 	{

@@ -100,13 +100,14 @@ LANGUAGE sql AS $$
     INSERT INTO device_group_members (tenant_id, group_id, device_id)
         SELECT tenant, 'g', 'd' || i FROM generate_series(1, group_size) i;
 $$;
--- The whole suite can be run a second time with PGOPTIONS='-c ijtest.by_sql=on': a trigger of somebody else's on
--- job_executions bars every short cut, and the results must be the same.
+-- The whole suite can be run a second time with PGOPTIONS='-c ijtest.by_sql=on': triggers of somebody else's on
+-- jobs and job_executions bar every short cut, and the results must be the same.
 CREATE FUNCTION ijtest.by_sql() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
 DO $$
 BEGIN
     IF current_setting('ijtest.by_sql', true) = 'on' THEN
         CREATE TRIGGER ijtest_by_sql AFTER INSERT OR UPDATE OR DELETE ON job_executions FOR EACH STATEMENT EXECUTE FUNCTION ijtest.by_sql();
+        CREATE TRIGGER ijtest_by_sql AFTER UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION ijtest.by_sql();
     END IF;
 END $$;
 SELECT ijtest.add_tenant('install', 2, 1);

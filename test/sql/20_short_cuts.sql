@@ -93,6 +93,84 @@ SELECT * FROM ijtest.refused_steps($$
     ALTER TABLE job_executions ADD COLUMN copy ijtest.small GENERATED ALWAYS AS (execution_number) STORED$$);
 ROLLBACK;
 
+-- So it is with the row of a job that a sweep completes.
+CREATE FUNCTION ijtest.completed(ddl text) RETURNS TABLE (job_id text, status text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE ddl;
+    PERFORM create_job('cut', 't', target_device_id => 'd1', job_id => 'one', expires_in => '1 hour');
+    PERFORM create_job('cut', 't', target_device_id => 'd2', job_id => 'two');
+    PERFORM update_job_execution('cut', 'one', 'd1', 'SUCCEEDED');
+    PERFORM update_job_execution('cut', 'two', 'd2', 'FAILED');
+    PERFORM run_job_sweep();
+    RETURN QUERY SELECT j.job_id, j.status FROM jobs j WHERE j.tenant_id = 'cut' ORDER BY 1;
+END $$;
+\c -
+BEGIN;
+SELECT * FROM ijtest.completed('');
+SELECT count(*) AS planned FROM pg_backend_memory_contexts
+WHERE name = 'CachedPlanSource' AND ident ~ 'UPDATE public\.jobs' AND current_setting('ijtest.by_sql', true) IS DISTINCT FROM 'on';
+-- each index has what it should
+SET LOCAL enable_seqscan = off;
+SELECT count(*) AS completed FROM jobs WHERE tenant_id = 'cut' AND status = 'COMPLETED';
+SELECT count(*) AS in_progress FROM jobs WHERE tenant_id = 'cut' AND status = 'IN_PROGRESS';
+SELECT count(*) AS due FROM jobs WHERE expires_at > now() AND status = 'IN_PROGRESS' AND tenant_id = 'cut';
+SELECT job_id, status, updated_at = now() AS updated, expires_at > now() AS expires FROM jobs WHERE tenant_id = 'cut' AND job_id IN ('one', 'two');
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$ALTER TABLE jobs ADD CHECK (status <> 'COMPLETED')$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$ALTER TABLE jobs ADD CHECK (NOT (job_id = 'one' AND status = 'COMPLETED'))$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$ALTER TABLE jobs ADD CHECK (jobs IS NOT DISTINCT FROM jobs AND (jobs).status <> 'COMPLETED')$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$CREATE UNIQUE INDEX ON jobs (tenant_id) WHERE status = 'COMPLETED'$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$CREATE INDEX by_end ON jobs (job_id) WHERE status = 'COMPLETED'$$);
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT job_id FROM jobs WHERE status = 'COMPLETED' AND job_id IN ('one', 'two') ORDER BY job_id;
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$
+    CREATE TABLE ijtest.statuses AS SELECT 'IN_PROGRESS' AS status;
+    ALTER TABLE ijtest.statuses ADD PRIMARY KEY (status);
+    ALTER TABLE jobs ADD FOREIGN KEY (status) REFERENCES ijtest.statuses$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$ALTER TABLE jobs ADD COLUMN loud text GENERATED ALWAYS AS (job_id || ' is ' || status) STORED, ADD COLUMN colour text DEFAULT 'green'$$);
+SELECT loud, colour FROM jobs WHERE tenant_id = 'cut' ORDER BY 1;
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$
+    CREATE FUNCTION ijtest.keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN CASE WHEN old.job_id = ''two'' THEN new END; END';
+    CREATE TRIGGER keep BEFORE UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION ijtest.keep()$$);
+ROLLBACK;
+-- a constraint that the row broke before
+BEGIN;
+INSERT INTO jobs (tenant_id, job_id, document_type, target_device_id) VALUES ('cut', 'old', 't', 'd3');
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('cut', 'old', 'd3');
+SELECT FROM update_job_execution('cut', 'old', 'd3', 'SUCCEEDED');
+SELECT * FROM ijtest.completed($$ALTER TABLE jobs ADD CHECK (job_id <> 'old') NOT VALID$$);
+ROLLBACK;
+-- row security, and the lack of a privilege
+BEGIN;
+SELECT * FROM ijtest.completed($$
+    CREATE POLICY locked ON jobs AS RESTRICTIVE FOR UPDATE USING (job_id <> 'one');
+    SET LOCAL ROLE regress_ij_cut;
+    SET LOCAL app.tenant_id = 'cut'$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.completed($$
+    REVOKE UPDATE ON jobs FROM regress_ij_cut;
+    GRANT UPDATE (expires_at) ON jobs TO regress_ij_cut;
+    SET LOCAL ROLE regress_ij_cut;
+    SET LOCAL app.tenant_id = 'cut'$$);
+ROLLBACK;
+
 -- Columns that compute, and columns that the extension does not know.
 BEGIN;
 ALTER TABLE job_executions ADD COLUMN twice bigint GENERATED ALWAYS AS (execution_number * 2) STORED,

@@ -1,0 +1,101 @@
+/*
+ * direct_job.c
+ *		The row of one job, the direct way: what a visit of the worker does to it.
+ *
+ * A fleet that is sent its jobs one device at a time has a job completed for each
+ * report.  By SQL, the three statements about the row of that job took two thirds of
+ * the worker's time, most of it for starting and ending them.
+ *
+ * Locks: the job, as FOR NO KEY UPDATE SKIP LOCKED would; it is changed only once it
+ * is locked.
+ */
+#include "postgres.h"
+
+#include "direct.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "direct_rows.h"
+#include "rows.h"
+
+static bool
+find_job(IjDirect *direct, const text *job_id)
+{
+	Relation	index = ij_walk_index(&direct->by_key, direct->shape->primary_key);
+	ScanKeyData keys[2];
+
+	ij_walk_text_key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
+	ij_walk_text_key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
+	ij_walk_start(direct, &direct->by_key, direct->rel, keys, 2);
+	return ij_walk_next(&direct->by_key, direct->found);
+}
+
+/* the job in "found" */
+static void
+read_job(IjDirect *direct, IjJob *job)
+{
+	const AttrNumber *columns = direct->shape->columns;
+	TupleTableSlot *slot = direct->found;
+	bool		isnull;
+
+	job->job_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_JOB_ID]));
+	job->tenant_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_TENANT_ID]));
+	job->document_type = ij_copy_text(ij_slot_text(slot, columns[IJ_J_DOCUMENT_TYPE]));
+	job->document_params = ij_slot_copy_jsonb(slot, columns[IJ_J_DOCUMENT_PARAMS]);
+	job->target_device_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_TARGET_DEVICE_ID]));
+	job->target_group_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_TARGET_GROUP_ID]));
+	job->target_all = DatumGetBool(slot_getattr(slot, columns[IJ_J_TARGET_ALL], &isnull));
+	job->status = ij_rows_job_status(ij_slot_text(slot, columns[IJ_J_STATUS]));
+	job->expires = ij_slot_timestamp(slot, columns[IJ_J_EXPIRES_AT], &job->expires_at);
+	job->created_by = ij_copy_text(ij_slot_text(slot, columns[IJ_J_CREATED_BY]));
+	ij_slot_timestamp(slot, columns[IJ_J_CREATED_AT], &job->created_at);
+	ij_slot_timestamp(slot, columns[IJ_J_UPDATED_AT], &job->updated_at);
+}
+
+bool
+ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job)
+{
+	if (!find_job(direct, job_id))
+		return false;
+	read_job(direct, job);
+	return true;
+}
+
+bool
+ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job)
+{
+	if (!find_job(direct, job_id) ||
+		!ij_direct_lock(direct, direct->found->tts_tid, LockTupleNoKeyExclusive, IJ_LOCK_SKIP))
+		return false;
+	read_job(direct, job);
+	/* its latest version may be called otherwise */
+	return ij_same_text(job->job_id, job_id) && ij_same_text(job->tenant_id, direct->tenant_id);
+}
+
+/*
+ * What the guard would do: time never goes back within a row.  It would also see that
+ * nothing of the job is open, as the caller has, with the job locked.
+ */
+bool
+ij_direct_complete_job(IjDirect *direct, const text *job_id)
+{
+	MemoryContext old;
+	TimestampTz updated;
+
+	if (!find_job(direct, job_id))
+		return false;
+	MemoryContextReset(direct->row_context);
+	old = MemoryContextSwitchTo(direct->row_context);
+	ij_slot_timestamp(direct->found, direct->shape->columns[IJ_J_UPDATED_AT], &updated);
+	ij_direct_copy(direct);
+	ij_direct_set(direct, IJ_J_STATUS, CStringGetTextDatum(ij_job_status_name(IJ_JOB_COMPLETED)));
+	ij_direct_set(direct, IJ_J_UPDATED_AT, TimestampTzGetDatum(Max(updated, direct->now)));
+	ExecStoreVirtualTuple(direct->changed);
+	if (ij_direct_put(direct, false) != TM_Ok)
+		elog(ERROR, "a locked job was changed by somebody else");
+	MemoryContextSwitchTo(old);
+	return true;
+}
