@@ -107,15 +107,25 @@ ij_exec_insert_index_tuples(ResultRelInfo *result_rel, TupleTableSlot *slot, ESt
 #endif
 }
 
-/* 18: a column may be computed when it is read, too */
+/*
+ * Is there a column that is computed, or that an old row may have NULL and a new
+ * version of it may not?  18: columns computed when they are read; NOT NULL ... NOT VALID.
+ */
 static inline bool
-ij_has_generated_column(const TupleConstr *constr)
+ij_only_executor_checks(TupleDesc desc)
 {
+	if (desc->constr == NULL)
+		return false;
 #if PG_VERSION_NUM >= 180000
-	return constr->has_generated_stored || constr->has_generated_virtual;
-#else
-	return constr->has_generated_stored;
+	if (desc->constr->has_generated_virtual)
+		return true;
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_INVALID)
+			return true;
+	}
 #endif
+	return desc->constr->has_generated_stored;
 }
 
 /* 16: which indexes need an entry, where it was whether any does */

@@ -72,6 +72,7 @@ begin_command(Relation rel, const IjShape *shape, const text *tenant_id, IjDirec
 	}			commands[] = {
 		[IJ_DIRECT_READ] = {NULL, CMD_SELECT},
 		[IJ_DIRECT_CLAIM] = {"UPDATE", CMD_UPDATE},
+		[IJ_DIRECT_LOCK] = {"SELECT FOR NO KEY UPDATE", CMD_SELECT},
 		[IJ_DIRECT_UPDATE] = {"UPDATE", CMD_UPDATE},
 		[IJ_DIRECT_DELETE] = {"DELETE", CMD_DELETE},
 	};

@@ -19,7 +19,7 @@
 typedef struct IjDirect IjDirect;
 
 extern IjDirect *ij_direct_open(const text *tenant_id, IjDirectUse use);
-extern IjDirect *ij_direct_open_jobs(const text *tenant_id, IjDirectUse use);	/* to read, or to lock and complete */
+extern IjDirect *ij_direct_open_jobs(const text *tenant_id, IjDirectUse use);	/* to read, lock or complete */
 extern void ij_direct_close(IjDirect *direct);
 
 extern bool ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExecution *execution);
@@ -39,6 +39,6 @@ extern int64 ij_direct_delete_executions(IjDirect *direct, const text *job_id, c
 /* jobs, in direct_job.c */
 extern bool ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job);
 extern bool ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job);	/* false: gone, or held */
-extern bool ij_direct_complete_job(IjDirect *direct, const text *job_id);	/* that we have locked */
+extern bool ij_direct_complete_job(IjDirect *direct, const text *job_id);	/* false: it is not IN_PROGRESS any more */
 
 #endif							/* IJ_DIRECT_H */

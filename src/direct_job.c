@@ -77,7 +77,8 @@ ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job)
 
 /*
  * What the guard would do: time never goes back within a row.  It would also see that
- * nothing of the job is open, as the caller has, with the job locked.
+ * nothing of the job is open, as the caller has, with the job locked; but a trigger of
+ * the operator may have changed the job since then.
  */
 bool
 ij_direct_complete_job(IjDirect *direct, const text *job_id)
@@ -85,7 +86,8 @@ ij_direct_complete_job(IjDirect *direct, const text *job_id)
 	MemoryContext old;
 	TimestampTz updated;
 
-	if (!find_job(direct, job_id))
+	if (!find_job(direct, job_id) ||
+		ij_rows_job_status(ij_slot_text(direct->found, direct->shape->columns[IJ_J_STATUS])) != IJ_JOB_IN_PROGRESS)
 		return false;
 	MemoryContextReset(direct->row_context);
 	old = MemoryContextSwitchTo(direct->row_context);

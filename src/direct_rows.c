@@ -194,7 +194,7 @@ ij_direct_lock(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock
 						 errmsg("could not serialize access due to concurrent update")));
 			return false;
 		default:
-			elog(ERROR, "unexpected result of locking an execution");
+			elog(ERROR, "unexpected result of locking a row");
 	}
 	return false;
 }

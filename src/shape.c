@@ -462,22 +462,28 @@ fires_only_guard(Relation rel, int16 event)
 	return guarded;
 }
 
+/*
+ * column IN (words), as the planner would see it.  Nothing else is folded: that may run
+ * functions, and be refused.
+ */
+static Node *
+folded_list(Node *condition)
+{
+	return IsA(condition, ScalarArrayOpExpr) ? eval_const_expressions(NULL, condition) : condition;
+}
+
 /* No constraint but "one of the statuses", and no column that is computed? */
 static bool
 allows_every_status(Relation rel, AttrNumber status)
 {
 	const TupleConstr *constr = RelationGetDescr(rel)->constr;
 
-	if (constr == NULL)
-		return true;
-	for (int i = 0; i < constr->num_check; i++)
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
 	{
-		Node	   *check = eval_const_expressions(NULL, stringToNode(constr->check[i].ccbin));
-
-		if (statuses_of(check, status) != IJ_ALL_STATUSES)
+		if (statuses_of(folded_list(stringToNode(constr->check[i].ccbin)), status) != IJ_ALL_STATUSES)
 			return false;
 	}
-	return !ij_has_generated_column(constr);
+	return !ij_only_executor_checks(RelationGetDescr(rel));
 }
 
 static bool
@@ -582,14 +588,14 @@ allows_completion(Relation rel, const IjShape *shape)
 
 	for (int i = 0; constr != NULL && i < constr->num_check; i++)
 	{
-		Node	   *check = eval_const_expressions(NULL, stringToNode(constr->check[i].ccbin));
+		Node	   *check = stringToNode(constr->check[i].ccbin);
 
-		/* an old row may break what is NOT VALID, and must not then have a new version */
-		if (!constr->check[i].ccvalid ||
-			(is_about_changes(shape, check) && !allows_completed(check, shape->columns[IJ_J_STATUS])))
+		/* an old row may break what is NOT VALID, or was true once, and may have no new version then */
+		if (!constr->check[i].ccvalid || contain_mutable_functions(check) ||
+			(is_about_changes(shape, check) && !allows_completed(folded_list(check), shape->columns[IJ_J_STATUS])))
 			return false;
 	}
-	return constr == NULL || !ij_has_generated_column(constr);
+	return !ij_only_executor_checks(RelationGetDescr(rel));
 }
 
 static bool
@@ -613,7 +619,9 @@ note_index(IjShape *shape, Relation index)
 
 	if (!index->rd_index->indisready)
 		return true;
+	/* while a unique index is built, new versions of old rows are what finds the duplicates */
 	if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion ||
+		(index->rd_index->indisunique && !index->rd_index->indisvalid) ||
 		shape->nindexes == IJ_SHAPE_INDEXES || RelationGetIndexExpressions(index) != NIL ||
 		(predicate != NIL && !only_open))
 		return false;
@@ -787,6 +795,7 @@ has_other_triggers(Relation rel, const IjShape *shape, IjDirectUse use)
 	switch (use)
 	{
 		case IJ_DIRECT_READ:
+		case IJ_DIRECT_LOCK:
 			return false;
 		case IJ_DIRECT_CLAIM:
 		case IJ_DIRECT_UPDATE:
@@ -822,6 +831,7 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 	static const AclMode needed[] = {
 		[IJ_DIRECT_READ] = ACL_SELECT,
 		[IJ_DIRECT_CLAIM] = ACL_SELECT | ACL_UPDATE,
+		[IJ_DIRECT_LOCK] = ACL_SELECT | ACL_UPDATE,
 		[IJ_DIRECT_UPDATE] = ACL_SELECT | ACL_UPDATE,
 		/* by SQL the rows are locked FOR UPDATE first */
 		[IJ_DIRECT_DELETE] = ACL_SELECT | ACL_UPDATE | ACL_DELETE,

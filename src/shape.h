@@ -83,7 +83,8 @@ typedef enum IjDirectUse
 {
 	IJ_DIRECT_READ,				/* SELECT */
 	IJ_DIRECT_CLAIM,			/* SELECT and UPDATE, and SELECT on jobs */
-	IJ_DIRECT_UPDATE,			/* SELECT and UPDATE */
+	IJ_DIRECT_LOCK,				/* SELECT FOR NO KEY UPDATE; of jobs */
+	IJ_DIRECT_UPDATE,			/* SELECT and UPDATE; of jobs, to complete one that is locked */
 	IJ_DIRECT_DELETE,			/* SELECT, UPDATE and DELETE */
 	IJ_DIRECT_INSERT			/* INSERT; nothing else may be done then */
 } IjDirectUse;
@@ -94,7 +95,7 @@ extern const IjShape *ij_shape_of_jobs(Relation rel);
 
 /*
  * Is direct access to the executions of this tenant the same as SQL, for the current
- * user?  Or to its jobs: reading them, and locking and completing them as an update.
+ * user?  Or to its jobs?
  */
 extern bool ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const text *tenant_id);
 

@@ -133,7 +133,7 @@ ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob 
 	bool		found;
 
 	if (lock == IJ_LOCK_SKIP &&
-		do_directly(ij_direct_lock_job, IJ_DIRECT_UPDATE, tenant_id, job_id, job, &found))
+		do_directly(ij_direct_lock_job, IJ_DIRECT_LOCK, tenant_id, job_id, job, &found))
 		return found;
 	args = job_args(tenant_id, job_id);
 	return ij_query_fetch_one(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_JOB_SKIP : IJ_SQL_LOCK_JOB, &args, false, read_job, job);
@@ -180,17 +180,15 @@ ij_store_complete_job(const IjJob *job)
 {
 	IjDirect   *direct = ij_direct_open_jobs(job->tenant_id, IJ_DIRECT_UPDATE);
 	IjJob		changed;
-	bool		found;
+	bool		done = false;
 
-	if (direct == NULL)
+	if (direct != NULL)
 	{
-		ij_store_set_job_status(job, IJ_JOB_COMPLETED, &changed);
-		return;
+		done = ij_direct_complete_job(direct, job->job_id);
+		ij_direct_close(direct);
 	}
-	found = ij_direct_complete_job(direct, job->job_id);
-	ij_direct_close(direct);
-	if (!found)
-		elog(ERROR, "a locked job was not found");
+	if (!done)
+		ij_store_set_job_status(job, IJ_JOB_COMPLETED, &changed);
 }
 
 void

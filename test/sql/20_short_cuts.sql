@@ -156,6 +156,35 @@ INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('cut', 'old', 
 SELECT FROM update_job_execution('cut', 'old', 'd3', 'SUCCEEDED');
 SELECT * FROM ijtest.completed($$ALTER TABLE jobs ADD CHECK (job_id <> 'old') NOT VALID$$);
 ROLLBACK;
+-- one that is not true any more
+BEGIN;
+SELECT * FROM ijtest.completed($$
+    CREATE FUNCTION ijtest.may(job text) RETURNS boolean STABLE LANGUAGE sql AS 'SELECT job <> ''one'' OR NOT EXISTS (SELECT FROM job_executions WHERE status = ''SUCCEEDED'')';
+    ALTER TABLE jobs ADD CHECK (ijtest.may(job_id))$$);
+ROLLBACK;
+-- one whose function the claimer may not call, and need not
+BEGIN;
+CREATE FUNCTION ijtest.longest() RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 10; END';
+REVOKE EXECUTE ON FUNCTION ijtest.longest FROM PUBLIC;
+SELECT FROM create_job('cut', 't', target_device_id => 'd1', job_id => 'one');
+ALTER TABLE jobs ADD CHECK (length(job_id) < ijtest.longest());
+SET LOCAL ROLE regress_ij_cut;
+SET LOCAL app.tenant_id = 'cut';
+SELECT job_id, status FROM start_next_pending_job_execution('cut', 'd1');
+ROLLBACK;
+-- a trigger of theirs on executions that cancels the job under the sweep
+BEGIN;
+CREATE FUNCTION ijtest.cancel() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = new.tenant_id AND job_id = new.job_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER cancel AFTER UPDATE ON job_executions FOR EACH ROW WHEN (new.status = 'TIMED_OUT') EXECUTE FUNCTION ijtest.cancel();
+SELECT FROM create_job('cut', 't', target_device_id => 'd1', job_id => 'one');
+UPDATE jobs SET expires_at = '2001-01-01' WHERE tenant_id = 'cut';
+SELECT expired, completed FROM run_job_sweep();
+SELECT job_id, status FROM jobs WHERE tenant_id = 'cut';
+ROLLBACK;
 -- row security, and the lack of a privilege
 BEGIN;
 SELECT * FROM ijtest.completed($$
