@@ -302,14 +302,10 @@ read_job(IjDirect *direct, const text *job_id, JobRead *read)
 {
 	IjClaiming *claiming = direct->claiming;
 	const AttrNumber *columns = claiming->jobs_shape->columns;
-	Relation	index = ij_walk_index(&claiming->jobs_by_key, claiming->jobs_shape->primary_key);
 	TupleTableSlot *slot = claiming->job;
-	ScanKeyData keys[2];
 
 	read->job_id = NULL;
-	ij_walk_text_key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
-	ij_walk_text_key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
-	ij_walk_start(direct, &claiming->jobs_by_key, claiming->jobs, keys, 2);
+	ij_walk_row_of_job(direct, &claiming->jobs_by_key, claiming->jobs, claiming->jobs_shape, job_id);
 	if (!ij_walk_next(&claiming->jobs_by_key, slot))
 		return;
 	read->job_id = ij_copy_text(job_id);

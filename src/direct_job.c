@@ -14,7 +14,6 @@
 #include "direct.h"
 
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -24,12 +23,7 @@
 static bool
 find_job(IjDirect *direct, const text *job_id)
 {
-	Relation	index = ij_walk_index(&direct->by_key, direct->shape->primary_key);
-	ScanKeyData keys[2];
-
-	ij_walk_text_key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
-	ij_walk_text_key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
-	ij_walk_start(direct, &direct->by_key, direct->rel, keys, 2);
+	ij_walk_row_of_job(direct, &direct->by_key, direct->rel, direct->shape, job_id);
 	return ij_walk_next(&direct->by_key, direct->found);
 }
 

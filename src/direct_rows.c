@@ -162,6 +162,17 @@ ij_walk_job(IjDirect *direct, const text *job_id, const text *from)
 	walk_by_key(direct, job_id, BTGreaterEqualStrategyNumber, F_TEXT_GE, from);
 }
 
+void
+ij_walk_row_of_job(IjDirect *direct, IjWalk *walk, Relation jobs, const IjShape *shape, const text *job_id)
+{
+	Relation	index = ij_walk_index(walk, shape->primary_key);
+	ScanKeyData keys[2];
+
+	ij_walk_text_key(keys, index, 1, BTEqualStrategyNumber, F_TEXTEQ, direct->tenant_id);
+	ij_walk_text_key(keys, index, 2, BTEqualStrategyNumber, F_TEXTEQ, job_id);
+	ij_walk_start(direct, walk, jobs, keys, 2);
+}
+
 /* ------------------------------------------------------------------------
  * Lock and change
  * ------------------------------------------------------------------------

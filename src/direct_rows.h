@@ -98,6 +98,9 @@ extern void ij_walk_close(IjWalk *walk);
 extern void ij_walk_execution(IjDirect *direct, const text *job_id, const text *device_id);
 extern void ij_walk_job(IjDirect *direct, const text *job_id, const text *from);
 
+/* the row of a job, by the primary key of jobs */
+extern void ij_walk_row_of_job(IjDirect *direct, IjWalk *walk, Relation jobs, const IjShape *shape, const text *job_id);
+
 /* --- the row in "found" --- */
 
 /*

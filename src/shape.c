@@ -152,73 +152,61 @@ index_starts_with(Relation rel, Relation index, const AttrNumber *columns, int c
 	return true;
 }
 
-/* status = ANY ('{...}'): those words; none for anything else */
+static AttrNumber
+status_column(const IjShape *shape)
+{
+	return shape->columns[shape == &jobs_shape ? IJ_J_STATUS : IJ_E_STATUS];
+}
+
+/* the bit of a status of this table; 0: it has none of this name */
 static int
-words_of(const Node *condition, AttrNumber status, Datum **words, bool **nulls)
+status_bit(const IjShape *shape, Datum word)
+{
+	IjJobStatus job;
+	IjExecStatus execution;
+
+	if (shape == &jobs_shape)
+		return ij_job_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &job) ? IJ_STATUS_BIT(job) : 0;
+	return ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &execution) ? IJ_STATUS_BIT(execution) : 0;
+}
+
+/* status = ANY ('{...}'): the set of those statuses; 0 for anything else */
+static int
+statuses_of(const IjShape *shape, const Node *condition)
 {
 	const ScalarArrayOpExpr *any = (const ScalarArrayOpExpr *) condition;
 	const Const *array;
+	Datum	   *words;
+	bool	   *nulls;
 	int			count;
+	int			result = 0;
 
 	if (!IsA(condition, ScalarArrayOpExpr) || any->opno != TextEqualOperator || !any->useOr ||
-		!IsA(linitial(any->args), Var) || ((const Var *) linitial(any->args))->varattno != status ||
+		!IsA(linitial(any->args), Var) || ((const Var *) linitial(any->args))->varattno != status_column(shape) ||
 		!IsA(lsecond(any->args), Const))
 		return 0;
 	array = lsecond(any->args);
 	if (array->constisnull || array->consttype != TEXTARRAYOID)
 		return 0;
-	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, words, nulls, &count);
-	return count;
-}
-
-/* the set of those statuses of an execution */
-static int
-statuses_of(const Node *condition, AttrNumber status)
-{
-	Datum	   *words;
-	bool	   *nulls;
-	int			count = words_of(condition, status, &words, &nulls);
-	int			result = 0;
-
+	deconstruct_array(DatumGetArrayTypeP(array->constvalue), TEXTOID, -1, false, TYPALIGN_INT, &words, &nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
-		IjExecStatus parsed;
-
-		if (!nulls[i] && ij_exec_status_parse(VARDATA_ANY(words[i]), VARSIZE_ANY_EXHDR(words[i]), &parsed))
-			result |= IJ_STATUS_BIT(parsed);
+		if (!nulls[i])
+			result |= status_bit(shape, words[i]);
 	}
 	return result;
 }
 
-/* is a job's being COMPLETED among them? */
-static bool
-allows_completed(const Node *condition, AttrNumber status)
-{
-	Datum	   *words;
-	bool	   *nulls;
-	int			count = words_of(condition, status, &words, &nulls);
-
-	for (int i = 0; i < count; i++)
-	{
-		IjJobStatus parsed;
-
-		if (!nulls[i] && ij_job_status_parse(VARDATA_ANY(words[i]), VARSIZE_ANY_EXHDR(words[i]), &parsed) &&
-			parsed == IJ_JOB_COMPLETED)
-			return true;
-	}
-	return false;
-}
-
 /* what the migration's device index holds */
 static bool
-is_open_predicate(List *predicate, AttrNumber status)
+is_open_predicate(List *predicate)
 {
-	return list_length(predicate) == 1 && statuses_of(linitial(predicate), status) == IJ_OPEN_STATUSES;
+	return list_length(predicate) == 1 && statuses_of(&executions_shape, linitial(predicate)) == IJ_OPEN_STATUSES;
 }
 
 /* does it hold only jobs IN_PROGRESS, as the migration's index on expires_at? */
 static bool
-is_in_progress_predicate(List *predicate, AttrNumber status)
+is_in_progress_predicate(List *predicate)
 {
 	ListCell   *cell;
 
@@ -226,14 +214,13 @@ is_in_progress_predicate(List *predicate, AttrNumber status)
 	{
 		const OpExpr *op = lfirst(cell);
 		const Const *word;
-		IjJobStatus parsed;
 
 		if (!IsA(op, OpExpr) || op->opno != TextEqualOperator || !IsA(linitial(op->args), Var) ||
-			((const Var *) linitial(op->args))->varattno != status || !IsA(lsecond(op->args), Const))
+			((const Var *) linitial(op->args))->varattno != status_column(&jobs_shape) ||
+			!IsA(lsecond(op->args), Const))
 			continue;
 		word = lsecond(op->args);
-		if (!word->constisnull && ij_job_status_parse(VARDATA_ANY(word->constvalue), VARSIZE_ANY_EXHDR(word->constvalue), &parsed) &&
-			parsed == IJ_JOB_IN_PROGRESS)
+		if (!word->constisnull && status_bit(&jobs_shape, word->constvalue) == IJ_STATUS_BIT(IJ_JOB_IN_PROGRESS))
 			return true;
 	}
 	return false;
@@ -280,7 +267,7 @@ find_device_index(Relation rel, IjShape *shape)
 		{
 			if (predicate == NIL)
 				merit = goes_by_age(index, shape->columns) ? 2 : 1;
-			else if (is_open_predicate(predicate, shape->columns[IJ_E_STATUS]))
+			else if (is_open_predicate(predicate))
 				merit = 3;
 		}
 		if (merit > best)
@@ -438,31 +425,6 @@ fires_always(const Trigger *trigger)
 }
 
 /*
- * Does this event fire the guard, whose part direct access does itself, and nothing
- * else that has an effect?  The foreign key to the job asks nothing while the key
- * stays; deferred, it would for a row that this transaction inserted.
- */
-static bool
-fires_only_guard(Relation rel, int16 event)
-{
-	const TriggerDesc *desc = rel->trigdesc;
-	bool		guarded = false;
-
-	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
-	{
-		const Trigger *trigger = &desc->triggers[i];
-
-		if ((trigger->tgtype & event) == 0 || trigger->tgenabled == TRIGGER_DISABLED)
-			continue;
-		if (is_guard(trigger) && fires_always(trigger))
-			guarded = true;
-		else if (!is_key_to_job(rel, trigger) || trigger->tgdeferrable)
-			return false;
-	}
-	return guarded;
-}
-
-/*
  * column IN (words), as the planner would see it.  Nothing else is folded: that may run
  * functions, and be refused.
  */
@@ -470,20 +432,6 @@ static Node *
 folded_list(Node *condition)
 {
 	return IsA(condition, ScalarArrayOpExpr) ? eval_const_expressions(NULL, condition) : condition;
-}
-
-/* No constraint but "one of the statuses", and no column that is computed? */
-static bool
-allows_every_status(Relation rel, AttrNumber status)
-{
-	const TupleConstr *constr = RelationGetDescr(rel)->constr;
-
-	for (int i = 0; constr != NULL && i < constr->num_check; i++)
-	{
-		if (statuses_of(folded_list(stringToNode(constr->check[i].ccbin)), status) != IJ_ALL_STATUSES)
-			return false;
-	}
-	return !ij_only_executor_checks(RelationGetDescr(rel));
 }
 
 static bool
@@ -555,44 +503,64 @@ asks_nothing(Relation rel, const IjShape *shape, const Trigger *trigger)
 }
 
 /*
- * Does the completion of a job fire its guard, whose part direct access does itself, and
- * nothing else that has an effect?  No foreign key asks anything while its columns stay.
+ * A foreign key asks nothing while the columns of the key stay; a deferred one would for
+ * a row that this transaction inserted.
  */
 static bool
-completion_fires_only_guard(Relation rel, const IjShape *shape)
+has_no_effect(Relation rel, const IjShape *shape, const Trigger *trigger)
+{
+	if (shape == &executions_shape)
+		return is_key_to_job(rel, trigger) && !trigger->tgdeferrable;
+	/* the cascade has to do with jobs that are CANCELED */
+	return is_ours(trigger, "iot_jobs_cascade_cancel", "iot_jobs_cascade_cancel") ||
+		asks_nothing(rel, shape, trigger);
+}
+
+/*
+ * Does this event fire the guard, whose part direct access does itself, and nothing
+ * else that has an effect?
+ */
+static bool
+fires_only_guard(Relation rel, const IjShape *shape, int16 event)
 {
 	const TriggerDesc *desc = rel->trigdesc;
+	const char *guard = (shape == &jobs_shape) ? "iot_jobs_guard_job" : "iot_jobs_guard_execution";
 	bool		guarded = false;
 
 	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
 	{
 		const Trigger *trigger = &desc->triggers[i];
 
-		if ((trigger->tgtype & TRIGGER_TYPE_UPDATE) == 0 || trigger->tgenabled == TRIGGER_DISABLED)
+		if ((trigger->tgtype & event) == 0 || trigger->tgenabled == TRIGGER_DISABLED)
 			continue;
-		if (is_ours(trigger, "iot_jobs_guard", "iot_jobs_guard_job") && fires_always(trigger))
+		if (is_ours(trigger, "iot_jobs_guard", guard) && fires_always(trigger))
 			guarded = true;
-		/* has to do with jobs that are CANCELED */
-		else if (!is_ours(trigger, "iot_jobs_cascade_cancel", "iot_jobs_cascade_cancel") &&
-				 !asks_nothing(rel, shape, trigger))
+		else if (!has_no_effect(rel, shape, trigger))
 			return false;
 	}
 	return guarded;
 }
 
-/* No constraint that completing a job might break, and no column that is computed? */
+/*
+ * No constraint that a change might break, and no column that is computed?  A list of
+ * the statuses that it may come to is none; of jobs, nor is what does not change.
+ */
 static bool
-allows_completion(Relation rel, const IjShape *shape)
+allows_changes(Relation rel, const IjShape *shape)
 {
 	const TupleConstr *constr = RelationGetDescr(rel)->constr;
+	int			wanted = (shape == &jobs_shape) ? IJ_STATUS_BIT(IJ_JOB_COMPLETED) : IJ_ALL_STATUSES;
 
 	for (int i = 0; constr != NULL && i < constr->num_check; i++)
 	{
 		Node	   *check = stringToNode(constr->check[i].ccbin);
 
 		/* an old row may break what is NOT VALID, or was true once, and may have no new version then */
-		if (!constr->check[i].ccvalid || contain_mutable_functions(check) ||
-			(is_about_changes(shape, check) && !allows_completed(folded_list(check), shape->columns[IJ_J_STATUS])))
+		if (!constr->check[i].ccvalid)
+			return false;
+		if ((statuses_of(shape, folded_list(check)) & wanted) == wanted)
+			continue;
+		if (shape == &executions_shape || contain_mutable_functions(check) || is_about_changes(shape, check))
 			return false;
 	}
 	return !ij_only_executor_checks(RelationGetDescr(rel));
@@ -602,8 +570,8 @@ static bool
 holds_only_open(const IjShape *shape, List *predicate)
 {
 	if (shape == &jobs_shape)
-		return is_in_progress_predicate(predicate, shape->columns[IJ_J_STATUS]);
-	return is_open_predicate(predicate, shape->columns[IJ_E_STATUS]);
+		return is_in_progress_predicate(predicate);
+	return is_open_predicate(predicate);
 }
 
 /*
@@ -659,9 +627,10 @@ note_indexes(Relation rel, IjShape *shape)
 static void
 look_at_changes(Relation rel, IjShape *shape)
 {
-	shape->plain_update = fires_only_guard(rel, TRIGGER_TYPE_UPDATE) &&
-		allows_every_status(rel, shape->columns[IJ_E_STATUS]) && note_indexes(rel, shape);
-	shape->plain_delete = fires_only_guard(rel, TRIGGER_TYPE_DELETE);
+	shape->plain_update = fires_only_guard(rel, shape, TRIGGER_TYPE_UPDATE) && allows_changes(rel, shape) &&
+		note_indexes(rel, shape);
+	/* with a job go its executions */
+	shape->plain_delete = (shape == &executions_shape) && fires_only_guard(rel, shape, TRIGGER_TYPE_DELETE);
 }
 
 static const IjShape *
@@ -707,13 +676,8 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	shape->primary_key = primary_key;
 	shape->policies = ij_policies_find(rel);
 	if (shape == &executions_shape)
-	{
 		find_device_index(rel, shape);
-		look_at_changes(rel, shape);
-	}
-	else
-		shape->plain_update = completion_fires_only_guard(rel, shape) && allows_completion(rel, shape) &&
-			note_indexes(rel, shape);
+	look_at_changes(rel, shape);
 	/* unless it changed while we looked */
 	shape->valid = (changes == before);
 	return shape;

@@ -423,9 +423,9 @@ foreach my $point (qw(job_held expiry_begun))
 sub let_go_after
 {
 	my ($seconds) = @_;
-	my $until = time + $seconds;
+	my $began = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 
-	usleep(5_000) while time < $until;
+	$node->poll_query_until('postgres', "SELECT clock_timestamp() >= '$began'::timestamptz + interval '$seconds s'");
 	unlink "$armed.waiting";
 	return;
 }

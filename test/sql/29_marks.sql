@@ -6,12 +6,13 @@ CREATE DATABASE regress_ij_marks TEMPLATE template0;
 \c regress_ij_marks
 SET client_min_messages = warning;
 CREATE EXTENSION iot_jobs;
-DO $$
+CREATE PROCEDURE go_lean() LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('ijtest.contract', true) IS DISTINCT FROM 'on' THEN
         PERFORM use_job_indexes('lean');
     END IF;
 END $$;
+CALL go_lean();
 INSERT INTO tenants (tenant_id) VALUES ('t'), ('u');
 INSERT INTO devices (tenant_id, device_id) SELECT t, 'd' || i FROM unnest('{t,u}'::text[]) t, generate_series(1, 3) i;
 INSERT INTO jobs (tenant_id, job_id, document_type, target_all)
@@ -173,12 +174,7 @@ SELECT count(*) AS at_work FROM job_executions WHERE tenant_id = 'u' AND status 
 INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('u', 'c', 'd2');
 SELECT job_id, device_id FROM claim_job_executions('u', 100);
 SELECT job_id, device_id FROM claim_job_executions('u', 100);
-DO $$
-BEGIN
-    IF current_setting('ijtest.contract', true) IS DISTINCT FROM 'on' THEN
-        PERFORM use_job_indexes('lean');
-    END IF;
-END $$;
+CALL go_lean();
 
 -- An addition that is prepared is found once it is committed, whoever looked meanwhile.
 SELECT next('d3', 3);
