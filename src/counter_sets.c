@@ -21,6 +21,7 @@
 #include "storage/shmem.h"
 
 #include "compat.h"
+#include "xids.h"
 
 /* 4096 jobs in 3 MB */
 #define SETS				128
@@ -115,7 +116,7 @@ ij_counter_first_xid(void)
 
 	if (first != 0)
 		return first;
-	next = ij_counter_next_xid();
+	next = ij_next_xid();
 	return pg_atomic_compare_exchange_u64(&counters->first_xid, &first, next) ? next : first;
 }
 
@@ -344,7 +345,7 @@ int
 ij_counter_lay(const IjCounterRecord *record, bool created, uint64 *token)
 {
 	Set		   *set = set_of(record->key);
-	uint64		newest = created ? ij_counter_next_xid() - 1 : 0;
+	uint64		newest = created ? ij_next_xid() - 1 : 0;
 	int			slot;
 
 	*token = 0;
@@ -537,7 +538,7 @@ ij_counter_watch(Oid relation)
 	}
 	LWLockRelease(&counters->tables_lock);
 	if (added)
-		ij_counter_blind_all(ij_counter_next_xid() - 1);
+		ij_counter_blind_all(ij_next_xid() - 1);
 }
 
 bool

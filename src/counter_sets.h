@@ -9,8 +9,6 @@
 
 #include "iot_jobs.h"
 
-#include "access/transam.h"
-
 #include "counters.h"
 
 /* a job of a table in one of its lives */
@@ -82,12 +80,6 @@ typedef struct IjCounterLook
 extern void ij_counter_sets_request(void);
 extern void ij_counter_sets_startup(void);
 extern bool ij_counter_sets_exist(void);
-
-static inline uint64
-ij_counter_next_xid(void)
-{
-	return U64FromFullTransactionId(ReadNextFullTransactionId());
-}
 
 /* no transaction that began earlier runs unnoticed */
 extern uint64 ij_counter_first_xid(void);

@@ -64,6 +64,7 @@
 #include "utils/snapmgr.h"
 
 #include "counter_sets.h"
+#include "xids.h"
 
 /* distinct jobs a transaction can note changes of; a gateway's batch stays below */
 #define MAX_CHANGES			1024
@@ -115,21 +116,6 @@ ij_counters_startup(void)
 		RegisterSubXactCallback(end_subtransaction, NULL);
 		registered = true;
 	}
-}
-
-/* a running or recent transaction, widened */
-static uint64
-widen(TransactionId xid, uint64 next)
-{
-	uint64		wide = (next & ~(uint64) PG_UINT32_MAX) | xid;
-
-	return wide > next ? wide - ((uint64) PG_UINT32_MAX + 1) : wide;
-}
-
-uint64
-ij_counters_widen(TransactionId xid)
-{
-	return TransactionIdIsNormal(xid) ? widen(xid, ij_counter_next_xid()) : 0;
 }
 
 /* ------------------------------------------------------------------------
@@ -457,7 +443,7 @@ sees_all(const View *view, uint64 upto, const IjCounterLook *look)
 	for (uint32 i = 0; i < view->snapshot->xcnt; i++)
 	{
 		TransactionId running = view->snapshot->xip[i];
-		uint64		xid = widen(running, view->next);
+		uint64		xid = ij_widen_xid(running, view->next);
 
 		if (xid <= upto && !has_record(look, xid) && TransactionIdDidCommit(running))
 			return false;
@@ -533,9 +519,9 @@ from_memory(const IjCountedTable *table, IjCounterKey key, Snapshot snapshot, in
 		return true;
 	}
 	view.snapshot = snapshot;
-	view.next = ij_counter_next_xid();
-	view.xmin = widen(snapshot->xmin, view.next);
-	view.xmax = widen(snapshot->xmax, view.next);
+	view.next = ij_next_xid();
+	view.xmin = ij_widen_xid(snapshot->xmin, view.next);
+	view.xmax = ij_widen_xid(snapshot->xmax, view.next);
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
 		ij_counter_look(&look, key);

@@ -49,9 +49,6 @@ extern void ij_counters_created(const IjCountedTable *table, const text *tenant_
 /* executions of the job change, nobody knows how many, or, if a name is NULL, of which job */
 extern void ij_counters_unsettle(const IjCountedTable *table, const text *tenant_id, const text *job_id);
 
-/* this transaction, running or recent, as 64 bits; 0: all snapshots see it */
-extern uint64 ij_counters_widen(TransactionId xid);
-
 /* --- who asks --- */
 
 /*

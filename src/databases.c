@@ -23,7 +23,6 @@
 #include "utils/timestamp.h"
 
 #include "databases.h"
-#include "marks.h"
 #include "root.h"
 #include "told.h"
 
@@ -61,7 +60,6 @@ typedef struct IjPrepared
 {
 	Oid			dboid;			/* InvalidOid: free */
 	TransactionId xid;
-	bool		unknown;		/* it may have added executions, and closed no room of marks */
 } IjPrepared;
 
 typedef struct IjDatabases
@@ -333,7 +331,7 @@ ij_databases_tell(bool everything, TimestampTz deadline)
 }
 
 void
-ij_databases_tell_prepared(Oid dboid, TransactionId xid, bool unknown)
+ij_databases_tell_prepared(Oid dboid, TransactionId xid)
 {
 	int			n;
 
@@ -347,7 +345,6 @@ ij_databases_tell_prepared(Oid dboid, TransactionId xid, bool unknown)
 	{
 		shared->prepared[n].dboid = dboid;
 		shared->prepared[n].xid = xid;
-		shared->prepared[n].unknown = unknown;
 		shared->prepared_used = Max(shared->prepared_used, n + 1);
 	}
 	LWLockRelease(&shared->lock);
@@ -546,9 +543,6 @@ ij_databases_poll_prepared(void)
 			left = true;
 			continue;
 		}
-
-		if (prepared.unknown)
-			ij_marks_forget_all();
 
 		/* only the launcher removes an entry, so it is still this one */
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);

@@ -89,11 +89,8 @@ extern void ij_databases_tell_job(const text *tenant_id, const text *job_id, boo
 /* note the rest, and wake whoever has to know; deadline is DT_NOEND for none */
 extern void ij_databases_tell(bool everything, TimestampTz deadline);
 
-/*
- * A prepared transaction of this database may give the worker something to do when it
- * ends; unknown: it may also have added executions, and did not say so to the marks.
- */
-extern void ij_databases_tell_prepared(Oid dboid, TransactionId xid, bool unknown);
+/* a prepared transaction of this database may give the worker something to do when it ends */
+extern void ij_databases_tell_prepared(Oid dboid, TransactionId xid);
 
 /* --- the launcher --- */
 

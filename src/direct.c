@@ -124,6 +124,8 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	}
 	direct = begin_command(rel, shape, tenant_id, use);
 	direct->claiming = claiming;
+	if (claiming != NULL)
+		ij_claiming_snapshot(direct);
 	return direct;
 }
 

@@ -73,8 +73,17 @@ ij_claiming_begin(Relation rel, const IjShape *shape, const text *tenant_id)
 	/* not with a snapshot of long ago, nor while others do not know what we added */
 	claiming->marked = !IsolationUsesXactSnapshot() && !ij_tell_has_added() &&
 		ij_marks_open(&claiming->marks, tenant_id, shape->device_order);
-	claiming->devices_marked = claiming->marked && shape->device_order;
 	return claiming;
+}
+
+/* When it is taken. */
+void
+ij_claiming_snapshot(IjDirect *direct)
+{
+	IjClaiming *claiming = direct->claiming;
+
+	claiming->marked = claiming->marked && ij_marks_hold(&claiming->marks, direct->snapshot);
+	claiming->devices_marked = claiming->marked && direct->shape->device_order;
 }
 
 void

@@ -8,6 +8,7 @@
 #include "direct_rows.h"
 
 extern IjClaiming *ij_claiming_begin(Relation rel, const IjShape *shape, const text *tenant_id);
+extern void ij_claiming_snapshot(IjDirect *direct);
 extern void ij_claiming_end(IjClaiming *claiming);
 
 #endif							/* IJ_DIRECT_CLAIM_H */

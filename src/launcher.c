@@ -227,7 +227,7 @@ remember_prepared_transactions(void)
 	LWLockRelease(ProcArrayLock);
 
 	for (int i = 0; i < count; i++)
-		ij_databases_tell_prepared(dboids[i], xids[i], true);
+		ij_databases_tell_prepared(dboids[i], xids[i]);
 	pfree(dboids);
 	pfree(xids);
 }

@@ -27,9 +27,12 @@
  * transaction is shorter than that, ends no round.  A tenant's mark that there is
  * nothing is ended by any addition.
  *
- * COMMIT PREPARED runs in another session and calls nobody, so an addition in a
- * transaction that is prepared closes its room until the server is restarted; if it
- * ends after that, the launcher, which polls for it, ends all rounds.
+ * COMMIT PREPARED runs in another session and calls nobody.  So PREPARE leaves the
+ * transaction in the room, and then begins a new round: whoever reads that round reads
+ * the transaction, too, and neither uses nor sets a mark unless his snapshot finds it,
+ * and all that are older, ended.  A room that nobody looked at since the server started
+ * may miss one that was prepared before; the first look takes it that all that began
+ * until then were.
  * Writers whose additions no trigger sees (session_replication_role = replica, disabled
  * triggers) are to call wake_job_worker(), which ends all rounds; if they do not, marks
  * end after a while by themselves.
@@ -43,7 +46,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -53,6 +56,7 @@
 #include "iot_jobs.h"
 #include "marks.h"
 #include "shmem.h"
+#include "xids.h"
 
 /* 131072 marks in 3 MB; a device beyond them has its history walked over at each claim */
 #define SETS	32768
@@ -72,14 +76,15 @@
 /* the low bits of a round count its spans, so that it changes with time, too */
 #define SPAN_BITS	16
 
-/* a room that is closed has this bit in its count of late additions */
-#define CLOSED		(UINT64CONST(1) << 63)
+/* instead of a transaction: nobody has asked yet which may have been prepared */
+#define NOT_ASKED	PG_UINT64_MAX
 
 typedef struct Room
 {
 	pg_atomic_uint64 announced; /* the latest mark that a look may have set, 0: none */
 	pg_atomic_uint64 late;		/* additions queued before that, as they were committed */
 	pg_atomic_uint64 added;		/* additions at all */
+	pg_atomic_uint64 prepared;	/* those of transactions before this one may be unseen, 0: of none */
 } Room;
 
 typedef struct Mark
@@ -117,6 +122,7 @@ ij_marks_init(void *place, int tranche_id, uint64 seed)
 		pg_atomic_init_u64(&fresh->rooms[i].announced, 0);
 		pg_atomic_init_u64(&fresh->rooms[i].late, 0);
 		pg_atomic_init_u64(&fresh->rooms[i].added, 0);
+		pg_atomic_init_u64(&fresh->rooms[i].prepared, NOT_ASKED);
 	}
 	for (int i = 0; i < LOCKS; i++)
 		LWLockInitialize(&fresh->locks[i].lock, tranche_id);
@@ -163,26 +169,57 @@ round_of(uint64 count, TimestampTz now, int64 span)
 	return (count << SPAN_BITS) | ((uint64) (now / span) & ((1 << SPAN_BITS) - 1));
 }
 
+/* Which of its transactions has a look to see ended?  Those before this one. */
+static uint64
+prepared_before(Room *room)
+{
+	uint64		prepared = pg_atomic_read_u64(&room->prepared);
+
+	if (prepared == NOT_ASKED && !RecoveryInProgress())
+	{
+		uint64		next = ij_next_xid();
+
+		if (pg_atomic_compare_exchange_u64(&room->prepared, &prepared, next))
+			prepared = next;
+	}
+	return prepared;
+}
+
 bool
 ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Room	   *room;
-	uint64		late;
 
 	if (!ij_shmem_attach())
 		return false;
-	room = &marks->rooms[ij_marks_room(tenant_id)];
+	view->room = ij_marks_room(tenant_id);
+	room = &marks->rooms[view->room];
 	view->tenant_id = tenant_id;
 	view->upto = now - MARK_AGE;
 	view->upto -= view->upto % MARK_STEP;
 	if (view->upto <= 0)
 		return false;			/* a clock of before 2000 */
 	announce(room, view->upto);
-	late = pg_atomic_read_u64(&room->late);
-	view->device_round = round_of(late, now, DEVICE_SPAN);
+	view->device_round = round_of(pg_atomic_read_u64(&room->late), now, DEVICE_SPAN);
 	view->tenant_round = round_of(pg_atomic_read_u64(&room->added), now, has_history ? TENANT_SPAN : OPEN_TENANT_SPAN);
-	return (late & CLOSED) == 0;
+	pg_read_barrier();
+	view->prepared = prepared_before(room);
+	return true;
+}
+
+bool
+ij_marks_hold(const IjMarkView *view, Snapshot snapshot)
+{
+	uint64		prepared = view->prepared;
+
+	if (prepared == 0)
+		return true;
+	if (prepared == NOT_ASKED || ij_widen_xid(snapshot->xmin, ij_next_xid()) < prepared)
+		return false;
+	/* they have ended for good: the next need not ask */
+	pg_atomic_compare_exchange_u64(&marks->rooms[view->room].prepared, &prepared, 0);
+	return true;
 }
 
 void
@@ -196,20 +233,30 @@ ij_marks_added(int number, TimestampTz queued_at)
 		pg_atomic_fetch_add_u64(&room->late, 1);
 }
 
-void
-ij_marks_close(int number)
+static void
+begin_round(Room *room)
 {
-	pg_atomic_fetch_or_u64(&marks->rooms[number].late, CLOSED);
+	pg_atomic_fetch_add_u64(&room->late, 1);
+	pg_atomic_fetch_add_u64(&room->added, 1);
+}
+
+void
+ij_marks_prepared(int number, FullTransactionId xid)
+{
+	Room	   *room = &marks->rooms[number];
+	uint64		after = U64FromFullTransactionId(xid) + 1;
+	uint64		prepared = pg_atomic_read_u64(&room->prepared);
+
+	while (prepared < after && !pg_atomic_compare_exchange_u64(&room->prepared, &prepared, after))
+		;
+	begin_round(room);
 }
 
 void
 ij_marks_forget_all(void)
 {
 	for (int i = 0; i < IJ_MARK_ROOMS; i++)
-	{
-		pg_atomic_fetch_add_u64(&marks->rooms[i].late, 1);
-		pg_atomic_fetch_add_u64(&marks->rooms[i].added, 1);
-	}
+		begin_round(&marks->rooms[i]);
 }
 
 /* ------------------------------------------------------------------------

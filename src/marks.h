@@ -11,22 +11,29 @@
 
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "datatype/timestamp.h"
+#include "utils/snapshot.h"
 
 /* what a look at the rows of a tenant needs to use and to set marks */
 typedef struct IjMarkView
 {
 	const text *tenant_id;
+	int			room;
 	TimestampTz upto;			/* no mark of this look may be later */
 	uint64		device_round;	/* marks of these rounds are in force */
 	uint64		tenant_round;
+	uint64		prepared;		/* the snapshot must find all before this transaction ended, 0: none */
 } IjMarkView;
 
 /*
- * To be called before the snapshot of the look is taken; false: no marks for this tenant
- * now.  has_history: the index holds finished executions, too.
+ * To be called before the snapshot of the look is taken; false: there are no marks.
+ * has_history: the index holds finished executions, too.
  */
 extern bool ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history);
+
+/* with that snapshot, before any of the four below; false: no marks for this look */
+extern bool ij_marks_hold(const IjMarkView *view, Snapshot snapshot);
 
 /* every execution of the device queued before this has ended; DT_NOBEGIN: nothing is known */
 extern TimestampTz ij_marks_device(const IjMarkView *view, const text *device_id);
@@ -44,7 +51,7 @@ extern void ij_marks_set_tenant_done(const IjMarkView *view);
 #define IJ_MARK_ROOMS	256
 extern int	ij_marks_room(const text *tenant_id);
 extern void ij_marks_added(int room, TimestampTz queued_at);
-extern void ij_marks_close(int room);
+extern void ij_marks_prepared(int room, FullTransactionId xid);
 extern void ij_marks_forget_all(void);
 
 /* --- shmem.c: the part of the shared area --- */

@@ -54,6 +54,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "iot_jobs.h"
+#include "xids.h"
 
 typedef struct Column
 {
@@ -349,6 +350,13 @@ stored_since(Relation rel)
 	return xid;
 }
 
+/* 64 bits wide; 0: all snapshots see it */
+static uint64
+seen_after(TransactionId xid)
+{
+	return TransactionIdIsNormal(xid) ? ij_widen_xid(xid, ij_next_xid()) : 0;
+}
+
 static void
 look_at_life(Relation rel, IjShape *shape)
 {
@@ -356,7 +364,7 @@ look_at_life(Relation rel, IjShape *shape)
 
 	counted->relation = RelationGetRelid(rel);
 	counted->life = life_of(rel, &shape->guarded);
-	counted->began = Max(ij_counters_widen(shape->guarded), ij_counters_widen(stored_since(rel)));
+	counted->began = Max(seen_after(shape->guarded), seen_after(stored_since(rel)));
 }
 
 static bool

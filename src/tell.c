@@ -355,9 +355,12 @@ tell_at_end(XactEvent event, void *arg)
 
 		case XACT_EVENT_PREPARE:
 			told = NULL;
-			for (int room = -1; (room = bms_next_member(t->added_to, room)) >= 0;)
-				ij_marks_close(room);
-			ij_databases_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny(), false);
+			for (int room = 0; room < IJ_MARK_ROOMS; room++)
+			{
+				if (t->forget_marks || bms_is_member(room, t->added_to))
+					ij_marks_prepared(room, GetTopFullTransactionIdIfAny());
+			}
+			ij_databases_tell_prepared(MyDatabaseId, GetTopTransactionIdIfAny());
 			break;
 
 		case XACT_EVENT_PARALLEL_COMMIT:
