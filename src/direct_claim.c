@@ -76,13 +76,13 @@ ij_claiming_begin(Relation rel, const IjShape *shape, const text *tenant_id)
 	return claiming;
 }
 
-/* When it is taken. */
+/* Once the snapshot of the command is taken. */
 void
 ij_claiming_snapshot(IjDirect *direct)
 {
 	IjClaiming *claiming = direct->claiming;
 
-	claiming->marked = claiming->marked && ij_marks_hold(&claiming->marks, direct->snapshot);
+	claiming->marked = claiming->marked && ij_marks_valid_for(&claiming->marks, direct->snapshot);
 	claiming->devices_marked = claiming->marked && direct->shape->device_order;
 }
 

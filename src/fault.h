@@ -40,6 +40,8 @@
 	POINT(before_commit)		/* all is done but the commit */ \
 	POINT(committed)			/* committed, and nobody told */ \
 	POINT(told)					/* ... and the worker told */ \
+	POINT(attaching)			/* a session has no part yet in the memory that all share */ \
+	POINT(room_entered)			/* a claim is the first to come to a room of marks */ \
 	POINT(launcher_entered)		/* the launcher is there, and has started nobody */ \
 	POINT(worker_began)			/* the worker has its database, and is not connected */ \
 	POINT(worker_connected)		/* ... is connected */ \

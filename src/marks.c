@@ -15,9 +15,12 @@
  *	The look				The addition
  *	1 announce the latest	1 commit, so that it can be seen
  *	  mark it may set		2 read what was announced; if it was queued
- *	2 read the round		  before that, begin a new round
+ *	2 read the round, then	  before that, begin a new round
+ *	  what is prepared
  *	3 take a snapshot
- *	4 set a mark of the round read
+ *	4 does it find that ended?
+ *	5 use marks of the round
+ *	  read, set others
  *
  * A mark is in force as long as its round lasts.  If the look announces before the
  * addition reads, the round ends, and with it the mark.  Otherwise the addition could
@@ -27,12 +30,15 @@
  * transaction is shorter than that, ends no round.  A tenant's mark that there is
  * nothing is ended by any addition.
  *
- * COMMIT PREPARED runs in another session and calls nobody.  So PREPARE leaves the
- * transaction in the room, and then begins a new round: whoever reads that round reads
- * the transaction, too, and neither uses nor sets a mark unless his snapshot finds it,
- * and all that are older, ended.  A room that nobody looked at since the server started
- * may miss one that was prepared before; the first look takes it that all that began
- * until then were.
+ * COMMIT PREPARED runs in another session and calls nobody.  So PREPARE notes its
+ * transaction in the room, and then begins a new round: who reads that round reads the
+ * note, too, and has no marks unless his snapshot finds that transaction, and all that
+ * are older, ended.  Nobody noted what was prepared before the area was made.  So the
+ * first who comes to a room, to look or to prepare, notes every transaction until then.
+ *
+ * Who cannot attach to the area ends no round either, but says so beside the root
+ * (root.c); from then on nobody has marks.
+ *
  * Writers whose additions no trigger sees (session_replication_role = replica, disabled
  * triggers) are to call wake_job_worker(), which ends all rounds; if they do not, marks
  * end after a while by themselves.
@@ -46,6 +52,7 @@
  */
 #include "postgres.h"
 
+#include "access/twophase.h"
 #include "access/xlog.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -53,8 +60,10 @@
 #include "storage/lwlock.h"
 #include "utils/timestamp.h"
 
+#include "fault.h"
 #include "iot_jobs.h"
 #include "marks.h"
+#include "root.h"
 #include "shmem.h"
 #include "xids.h"
 
@@ -76,15 +85,15 @@
 /* the low bits of a round count its spans, so that it changes with time, too */
 #define SPAN_BITS	16
 
-/* instead of a transaction: nobody has asked yet which may have been prepared */
-#define NOT_ASKED	PG_UINT64_MAX
+/* as Room.prepared: nobody came to the room yet */
+#define NOT_NOTED	PG_UINT64_MAX
 
 typedef struct Room
 {
 	pg_atomic_uint64 announced; /* the latest mark that a look may have set, 0: none */
 	pg_atomic_uint64 late;		/* additions queued before that, as they were committed */
 	pg_atomic_uint64 added;		/* additions at all */
-	pg_atomic_uint64 prepared;	/* those of transactions before this one may be unseen, 0: of none */
+	pg_atomic_uint64 prepared;	/* a transaction before this one may be prepared; 0: none, or NOT_NOTED */
 } Room;
 
 typedef struct Mark
@@ -122,7 +131,7 @@ ij_marks_init(void *place, int tranche_id, uint64 seed)
 		pg_atomic_init_u64(&fresh->rooms[i].announced, 0);
 		pg_atomic_init_u64(&fresh->rooms[i].late, 0);
 		pg_atomic_init_u64(&fresh->rooms[i].added, 0);
-		pg_atomic_init_u64(&fresh->rooms[i].prepared, NOT_ASKED);
+		pg_atomic_init_u64(&fresh->rooms[i].prepared, NOT_NOTED);
 	}
 	for (int i = 0; i < LOCKS; i++)
 		LWLockInitialize(&fresh->locks[i].lock, tranche_id);
@@ -169,16 +178,17 @@ round_of(uint64 count, TimestampTz now, int64 span)
 	return (count << SPAN_BITS) | ((uint64) (now / span) & ((1 << SPAN_BITS) - 1));
 }
 
-/* Which of its transactions has a look to see ended?  Those before this one. */
+/* What is noted in the room; during recovery perhaps nothing. */
 static uint64
-prepared_before(Room *room)
+prepared_in(Room *room)
 {
 	uint64		prepared = pg_atomic_read_u64(&room->prepared);
 
-	if (prepared == NOT_ASKED && !RecoveryInProgress())
+	if (prepared == NOT_NOTED && !RecoveryInProgress())
 	{
-		uint64		next = ij_next_xid();
+		uint64		next = max_prepared_xacts > 0 ? ij_next_xid() : 0;
 
+		IJ_FAULT(room_entered);
 		if (pg_atomic_compare_exchange_u64(&room->prepared, &prepared, next))
 			prepared = next;
 	}
@@ -191,7 +201,7 @@ ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history)
 	TimestampTz now = GetCurrentTimestamp();
 	Room	   *room;
 
-	if (!ij_shmem_attach())
+	if (!ij_shmem_attach() || ij_root_some_unattached())
 		return false;
 	view->room = ij_marks_room(tenant_id);
 	room = &marks->rooms[view->room];
@@ -203,19 +213,20 @@ ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history)
 	announce(room, view->upto);
 	view->device_round = round_of(pg_atomic_read_u64(&room->late), now, DEVICE_SPAN);
 	view->tenant_round = round_of(pg_atomic_read_u64(&room->added), now, has_history ? TENANT_SPAN : OPEN_TENANT_SPAN);
+	/* a round begins after the note that it is for */
 	pg_read_barrier();
-	view->prepared = prepared_before(room);
+	view->prepared = prepared_in(room);
 	return true;
 }
 
 bool
-ij_marks_hold(const IjMarkView *view, Snapshot snapshot)
+ij_marks_valid_for(const IjMarkView *view, Snapshot snapshot)
 {
 	uint64		prepared = view->prepared;
 
 	if (prepared == 0)
 		return true;
-	if (prepared == NOT_ASKED || ij_widen_xid(snapshot->xmin, ij_next_xid()) < prepared)
+	if (prepared == NOT_NOTED || ij_widen_xid(snapshot->xmin, ij_next_xid()) < prepared)
 		return false;
 	/* they have ended for good: the next need not ask */
 	pg_atomic_compare_exchange_u64(&marks->rooms[view->room].prepared, &prepared, 0);
@@ -245,7 +256,7 @@ ij_marks_prepared(int number, FullTransactionId xid)
 {
 	Room	   *room = &marks->rooms[number];
 	uint64		after = U64FromFullTransactionId(xid) + 1;
-	uint64		prepared = pg_atomic_read_u64(&room->prepared);
+	uint64		prepared = prepared_in(room);
 
 	while (prepared < after && !pg_atomic_compare_exchange_u64(&room->prepared, &prepared, after))
 		;

@@ -23,7 +23,7 @@ typedef struct IjMarkView
 	TimestampTz upto;			/* no mark of this look may be later */
 	uint64		device_round;	/* marks of these rounds are in force */
 	uint64		tenant_round;
-	uint64		prepared;		/* the snapshot must find all before this transaction ended, 0: none */
+	uint64		prepared;		/* see ij_marks_valid_for() */
 } IjMarkView;
 
 /*
@@ -32,8 +32,8 @@ typedef struct IjMarkView
  */
 extern bool ij_marks_open(IjMarkView *view, const text *tenant_id, bool has_history);
 
-/* with that snapshot, before any of the four below; false: no marks for this look */
-extern bool ij_marks_hold(const IjMarkView *view, Snapshot snapshot);
+/* that snapshot may miss what was prepared: then none of the four below may be called */
+extern bool ij_marks_valid_for(const IjMarkView *view, Snapshot snapshot);
 
 /* every execution of the device queued before this has ended; DT_NOBEGIN: nothing is known */
 extern TimestampTz ij_marks_device(const IjMarkView *view, const text *device_id);
@@ -46,7 +46,7 @@ extern void ij_marks_set_tenant_done(const IjMarkView *view);
 /*
  * What a transaction that adds executions says of it, by the room of the tenant, once
  * its commit can be seen: the earliest time that one was queued at.  Or, at PREPARE,
- * that it cannot say when that is.  None of them throws, once attached.
+ * that it will not be asked again.  None of them throws, once attached.
  */
 #define IJ_MARK_ROOMS	256
 extern int	ij_marks_room(const text *tenant_id);

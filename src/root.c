@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -26,29 +27,40 @@
 /* after this long without a sign of it, a registered launcher is thought lost */
 #define REGISTER_PATIENCE_MS	5000
 
+typedef struct Stamp
+{
+	uint64		layout;			/* never changes */
+	pg_atomic_uint32 some_unattached;	/* for good */
+} Stamp;
+
 IjRoot	   *ij_root = NULL;
+static Stamp *stamp = NULL;
 
 void
 ij_root_request(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(uint64)));
+	RequestAddinShmemSpace(MAXALIGN(sizeof(Stamp)));
 	RequestAddinShmemSpace(MAXALIGN(sizeof(IjRoot)));
 }
 
 /*
  * A new build of the library may be on disk while processes with the old one still
  * run.  They must not share memory unless both mean the same by it: the first one
- * leaves its stamp, and whoever has another works without shared memory.
+ * leaves its stamp, and whoever has another works without shared memory.  The stamp
+ * itself means the same to all builds.
  */
 static void
 require_same_layout(uint64 layout)
 {
 	bool		found;
-	uint64	   *stamp = ShmemInitStruct("iot_jobs layout", sizeof(uint64), &found);
 
+	stamp = ShmemInitStruct("iot_jobs stamp", sizeof(Stamp), &found);
 	if (!found)
-		*stamp = layout;
-	else if (*stamp != layout)
+	{
+		stamp->layout = layout;
+		pg_atomic_init_u32(&stamp->some_unattached, 0);
+	}
+	else if (stamp->layout != layout)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("The library iot_jobs was replaced by another build since the server was started.")));
@@ -75,6 +87,20 @@ ij_root_startup(uint64 layout)
 	}
 	LWLockRelease(AddinShmemInitLock);
 	LWLockRegisterTranche(ij_root->tranche_id, "iot_jobs");
+}
+
+/* Without a stamp nobody has one: there is no memory left for it. */
+void
+ij_root_note_unattached(void)
+{
+	if (stamp != NULL && pg_atomic_read_u32(&stamp->some_unattached) == 0)
+		pg_atomic_write_u32(&stamp->some_unattached, 1);
+}
+
+bool
+ij_root_some_unattached(void)
+{
+	return pg_atomic_read_u32(&stamp->some_unattached) != 0;
 }
 
 void

@@ -40,6 +40,10 @@ extern void ij_root_request(void);
 /* find it or make it; an error if those who made it had another layout in mind */
 extern void ij_root_startup(uint64 layout);
 
+/* a process has something to tell and cannot attach: nobody may rely on being told any more */
+extern void ij_root_note_unattached(void);
+extern bool ij_root_some_unattached(void);
+
 extern void ij_root_wake_launcher(void);
 extern bool ij_root_launcher_running(bool *preloaded);
 

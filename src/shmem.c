@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "databases.h"
+#include "fault.h"
 #include "hints.h"
 #include "marks.h"
 #include "root.h"
@@ -174,6 +175,7 @@ attach_quietly(char **message)
 	{
 		if (ij_root == NULL)
 			ij_shmem_startup();
+		IJ_FAULT(attaching);
 		mapped = map_area();
 	}
 	PG_CATCH();

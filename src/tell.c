@@ -38,6 +38,7 @@
 #include "hints.h"
 #include "iot_jobs.h"
 #include "marks.h"
+#include "root.h"
 #include "shmem.h"
 #include "tell.h"
 
@@ -96,7 +97,10 @@ told_by_transaction(void)
 
 	/* attach now: at commit it would be too late to fail */
 	if (!ij_shmem_attach())
+	{
+		ij_root_note_unattached();
 		return NULL;
+	}
 	if (!registered)
 	{
 		RegisterXactCallback(tell_at_end, NULL);

@@ -28,6 +28,7 @@ shared_preload_libraries = 'iot_jobs'
 restart_after_crash = on
 shared_buffers = 16MB
 max_connections = 20
+max_prepared_transactions = 5
 fsync = off
 autovacuum = off
 iot_jobs.worker_enabled = off
@@ -311,6 +312,65 @@ sub waits_at
 	is("@others @later", 'd1 d2 d3 d4 d5 d6 d7 d8', 'and takes nobody back');
 	$slow->quit;
 }
+
+# ----------------------------------------------------------------
+# Marks
+# ----------------------------------------------------------------
+
+# In the lean profile a claim that finds nothing leaves a mark for minutes.
+$node->safe_psql('postgres', q{SELECT use_job_indexes('lean')});
+
+# Somebody prepares an addition while another is the first who comes to the tenant's
+# room, whatever the room was asked for before.
+{
+	my $tenant = begin_turn({ devices => 2, bare => 1, setup => q{SELECT create_job(':t', 'x', target_device_id => 'd1', job_id => 'j')} });
+	my $claim = "SELECT string_agg(device_id, ' ') FROM claim_job_executions('$tenant', 10)";
+	my $first;
+
+	$node->restart;
+	$first = IotJobsSession->new($node, 'postgres');
+	arm('room_entered', 'wait', 0);
+	$first->say_to("$claim;");
+	ok(waits_at('room_entered'), 'a claim comes to a room first');
+	$node->safe_psql('postgres', qq{
+		BEGIN;
+		INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('$tenant', 'j', 'd2');
+		PREPARE TRANSACTION 'added';});
+	unlink "$armed.waiting";
+	is($first->answer, 'd1', 'and claims what is there');
+	is($node->safe_psql('postgres', $claim), '', 'then nothing is left') for 1 .. 2;
+	$node->safe_psql('postgres', q{COMMIT PREPARED 'added'});
+	is($node->safe_psql('postgres', $claim), 'd2', 'what was prepared meanwhile is found');
+	$first->quit;
+}
+
+# Somebody adds an execution who could not attach to the memory that all share.
+{
+	my $tenant = begin_turn({ devices => 2, bare => 1 });
+	my $claim = "SELECT string_agg(device_id, ' ') FROM claim_job_executions('$tenant', 10)";
+
+	is($node->safe_psql('postgres', $claim), '', 'nothing is there') for 1 .. 2;
+	arm('attaching', 'error', 0);
+	$node->safe_psql('postgres', "SELECT create_job('$tenant', 'x', target_device_id => 'd2')");
+	ok(was_met('attaching', 'error', 0), 'a session that cannot attach creates a job');
+	is($node->safe_psql('postgres', $claim), 'd2', 'which is found at once');
+}
+
+foreach my $point (qw(attaching room_entered))
+{
+	my $tenant = begin_turn({ devices => 1 });
+	my $log;
+
+	# so that it is the first again
+	$node->restart;
+	$log = -s $node->logfile;
+	arm($point, 'kill', 0);
+	$node->psql('postgres', "SELECT claim_job_executions('$tenant', 1)");
+	ok(was_met($point, 'kill', 0), "a claim is killed, $point");
+	wait_for_recovery($log);
+	is(steady("SELECT device_id FROM claim_job_executions('$tenant', 1)"), 'd1', 'and served when it comes again');
+}
+$node->safe_psql('postgres', q{SELECT use_job_indexes('contract')});
 
 # ----------------------------------------------------------------
 # The worker
