@@ -60,6 +60,17 @@
 #define THIS_EXECUTION_ORDER(e) \
 	"ORDER BY " e ".device_id LIMIT 1 "
 
+/*
+ * The same row again, by the ctid it was found at.  That is of one heap: where a
+ * table has partitions, the key says in which.
+ */
+#define JOB_AT(j) \
+	j ".tenant_id {=} $1 AND " j ".job_id {=} $2 AND " j ".ctid {=} "
+#define EXECUTION_AT(e) \
+	e ".tenant_id {=} $1 AND " e ".job_id {=} $2 AND " e ".device_id {=} $3 AND " e ".ctid {=} "
+#define EXECUTION_FOUND(e, c) \
+	e ".tenant_id {=} $1 AND " e ".job_id {=} " c ".job_id AND " e ".device_id {=} " c ".device_id AND " e ".ctid {=} " c ".ctid "
+
 /* a device may start executions of this job */
 #define CLAIMABLE(j) \
 	j ".status {=} 'IN_PROGRESS' AND " \
@@ -169,12 +180,12 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	},
 	[IJ_SQL_SET_JOB_STATUS] = {
 		"UPDATE {jobs} j SET status = $3, updated_at = " LATER_THAN("j.updated_at") " "
-		"WHERE j.ctid {=} (SELECT x.ctid FROM {jobs} x WHERE " THIS_JOB("x") THIS_JOB_ORDER("x") ") RETURNING " JOB("j"),
+		"WHERE " JOB_AT("j") "(SELECT x.ctid FROM {jobs} x WHERE " THIS_JOB("x") THIS_JOB_ORDER("x") ") RETURNING " JOB("j"),
 		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_SET_JOB_EXPIRY] = {
 		"UPDATE {jobs} j SET expires_at = $3, updated_at = " LATER_THAN("j.updated_at") " "
-		"WHERE j.ctid {=} (SELECT x.ctid FROM {jobs} x WHERE " THIS_JOB("x") THIS_JOB_ORDER("x") ") RETURNING " JOB("j"),
+		"WHERE " JOB_AT("j") "(SELECT x.ctid FROM {jobs} x WHERE " THIS_JOB("x") THIS_JOB_ORDER("x") ") RETURNING " JOB("j"),
 		IN_ORDER, 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	},
 	[IJ_SQL_COUNT_EXECUTIONS] = {
@@ -246,17 +257,17 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_CLAIM_NEXT] = {
-		"WITH c AS MATERIALIZED (SELECT e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WITH c AS MATERIALIZED (SELECT e.ctid, e.job_id, e.device_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'QUEUED' AND " CLAIMABLE("j") " "
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) "
 		"UPDATE {executions} e SET status_details = COALESCE($3, e.status_details), " START("e") " "
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
-		"WHERE e.ctid {=} c.ctid "
+		"WHERE " EXECUTION_FOUND("e", "c")
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
 		false, 3, {TEXTOID, TEXTOID, JSONBOID}
 	},
 	[IJ_SQL_CLAIM_ONE_EACH] = {
-		"WITH c AS MATERIALIZED (SELECT x.ctid, x.job_id "
+		"WITH c AS MATERIALIZED (SELECT x.ctid, x.job_id, d.device_id "
 		"FROM pg_catalog.unnest($2) d(device_id) CROSS JOIN LATERAL ("
 		"SELECT e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} d.device_id AND e.status {=} 'QUEUED' "
@@ -264,7 +275,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) x LIMIT $3) "
 		"UPDATE {executions} e SET status_details = e.status_details, " START("e") " "
 		"FROM c JOIN {jobs} j ON j.tenant_id {=} $1 AND j.job_id {=} c.job_id "
-		"WHERE e.ctid {=} c.ctid "
+		"WHERE " EXECUTION_FOUND("e", "c")
 		"RETURNING " EXECUTION("e") ", " DOCUMENT("j"),
 		false, 3, {TEXTOID, TEXTARRAYOID, INT8OID}
 	},
@@ -292,7 +303,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"execution_number = e.execution_number {+} 1, "
 		"started_at = CASE WHEN $6 AND e.started_at IS NULL THEN " LATER_THAN("e.last_updated_at") " ELSE e.started_at END, "
 		"last_updated_at = " LATER_THAN("e.last_updated_at") " "
-		"WHERE e.ctid {=} (SELECT x.ctid FROM {executions} x WHERE " THIS_EXECUTION("x")
+		"WHERE " EXECUTION_AT("e") "(SELECT x.ctid FROM {executions} x WHERE " THIS_EXECUTION("x")
 		"AND x.status {=} ANY ($7) AND ($8 IS NULL OR x.execution_number {=} $8) "
 		THIS_EXECUTION_ORDER("x") "FOR NO KEY UPDATE) "
 		"RETURNING " EXECUTION("e"),
@@ -300,7 +311,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	},
 	[IJ_SQL_DELETE_EXECUTION] = {
 		"DELETE FROM {executions} e "
-		"WHERE e.ctid {=} (SELECT x.ctid FROM {executions} x WHERE " THIS_EXECUTION("x")
+		"WHERE " EXECUTION_AT("e") "(SELECT x.ctid FROM {executions} x WHERE " THIS_EXECUTION("x")
 		"AND x.status {=} ANY ($4) " THIS_EXECUTION_ORDER("x") ") "
 		"RETURNING " EXECUTION("e"),
 		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
