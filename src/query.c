@@ -4,7 +4,9 @@
  *
  * A statement is prepared at its first use in a session and kept.  It runs as the
  * current user, so table privileges and row security decide what it sees, and the
- * server re-plans it when the role changes.
+ * server re-plans it when the role changes.  It does not when only the security
+ * context does: so what runs as the owner with forced row security set aside (see
+ * ij_catalog_become_owner()) has plans of its own.
  */
 #include "postgres.h"
 
@@ -24,10 +26,13 @@
 #include "catalog.h"
 #include "iot_jobs.h"
 
-static SPIPlanPtr plans[IJ_STATEMENTS];
+typedef struct KeptPlan
+{
+	SPIPlanPtr	plan;			/* NULL: none */
+	char	   *text;			/* that it was made from, in TopMemoryContext */
+} KeptPlan;
 
-/* the text each plan was made from, in TopMemoryContext */
-static char *texts[IJ_STATEMENTS];
+static KeptPlan kept[2][IJ_STATEMENTS]; /* [1]: with forced row security set aside */
 
 /* ------------------------------------------------------------------------
  * Machinery
@@ -173,28 +178,29 @@ SPIPlanPtr
 ij_query_plan(IjStatement id, Oid registry)
 {
 	char	   *text = ij_query_expand(ij_statements[id].text, registry);
+	KeptPlan   *mine = &kept[InNoForceRLSOperation()][id];
 	SPIPlanPtr	plan;
 
-	if (plans[id] != NULL && strcmp(texts[id], text) == 0)
+	if (mine->plan != NULL && strcmp(mine->text, text) == 0)
 	{
 		pfree(text);
-		return plans[id];
+		return mine->plan;
 	}
-	if (plans[id] != NULL)
+	if (mine->plan != NULL)
 	{
-		SPI_freeplan(plans[id]);
-		plans[id] = NULL;
-		pfree(texts[id]);
-		texts[id] = NULL;
+		SPI_freeplan(mine->plan);
+		mine->plan = NULL;
+		pfree(mine->text);
+		mine->text = NULL;
 	}
 	plan = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
-	texts[id] = MemoryContextStrdup(TopMemoryContext, text);
+	mine->text = MemoryContextStrdup(TopMemoryContext, text);
 	if (SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not keep plan");
-	plans[id] = plan;
-	return plans[id];
+	mine->plan = plan;
+	return plan;
 }
 
 /*

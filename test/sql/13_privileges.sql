@@ -232,6 +232,37 @@ SELECT job_id, device_id, status, status_details FROM ijtest.executions WHERE te
 SELECT job_id, status FROM jobs WHERE tenant_id = 'rls-a' AND job_id IN ('policy', 'hidden') ORDER BY 1;
 DROP POLICY no_d1 ON job_executions;
 
+-- Nor is what the guards do past row security, as the owner, a way around it for an owner on whom it is forced,
+-- nor the other way round: he completes no job over an open execution that he does not see.
+CREATE ROLE regress_ij_owner;
+GRANT regress_ij_app TO regress_ij_owner;
+CREATE FUNCTION ijtest.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE POLICY no_d1 ON job_executions AS RESTRICTIVE FOR ALL TO regress_ij_owner USING (device_id <> 'd1');
+SELECT FROM create_job('rls-a', 't', target_device_id => 'd3', job_id => 'force-1');
+SELECT FROM create_job('rls-a', 't', target_device_id => 'd1', job_id => 'force-2');
+SELECT FROM create_job('rls-b', 't', target_device_id => 'd2', job_id => 'force-3');
+BEGIN;
+-- this closes the short cut to the rows
+CREATE TRIGGER zz AFTER UPDATE ON job_executions EXECUTE FUNCTION ijtest.nothing();
+ALTER TABLE jobs FORCE ROW LEVEL SECURITY;
+ALTER TABLE job_executions FORCE ROW LEVEL SECURITY;
+ALTER TABLE jobs OWNER TO regress_ij_owner;
+ALTER TABLE job_executions OWNER TO regress_ij_owner;
+SET LOCAL ROLE regress_ij_owner;
+SET LOCAL app.tenant_id = 'rls-a';
+UPDATE jobs SET status = 'CANCELED' WHERE job_id = 'force-1';
+SELECT ijtest.outcome($$SELECT update_job_execution('rls-b', 'force-3', 'd2', 'SUCCEEDED')$$) AS not_mine;
+SELECT completed FROM run_job_sweep();
+SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE job_id = 'force-2'$$) AS not_seen;
+RESET ROLE;
+SELECT job_id, device_id, status FROM ijtest.executions WHERE job_id LIKE 'force-%' ORDER BY 1;
+SELECT job_id, status FROM jobs WHERE job_id LIKE 'force-%' ORDER BY 1;
+ROLLBACK;
+DROP POLICY no_d1 ON job_executions;
+DROP FUNCTION ijtest.nothing;
+DROP OWNED BY regress_ij_owner;
+DROP ROLE regress_ij_owner;
+
 DROP FUNCTION ijtest.as_tenant, ijtest.seen, ijtest.calls, ijtest.some;
 DELETE FROM tenants WHERE tenant_id LIKE 'rls-%';
 DROP OWNED BY regress_ij_app, regress_ij_gateway, regress_ij_operator, regress_ij_nobody, regress_ij_writer;
