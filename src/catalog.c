@@ -229,6 +229,12 @@ ij_catalog_executions(void)
 	return table_oid("job_executions");
 }
 
+Oid
+ij_catalog_tenants(void)
+{
+	return get_relname_relid("tenants", schema_oid);
+}
+
 static Oid
 owner_of(Oid relation)
 {

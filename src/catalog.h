@@ -37,6 +37,7 @@ extern void ij_catalog_check_version(void); /* the ERROR of ij_catalog_use() */
 
 extern Oid	ij_catalog_jobs(void);	/* OID of the table jobs; ERROR 42P01 if there is none */
 extern Oid	ij_catalog_executions(void);
+extern Oid	ij_catalog_tenants(void);	/* InvalidOid: the host has no such table */
 
 /*
  * Act as the owner of the jobs table, restricted, and bound by no policy, as a

@@ -601,6 +601,25 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 		put_column(new, "updated_at", TimestampTzGetDatum(updated), false);
 }
 
+/* Is a trigger, that of a foreign key, at work on a tenant whose row is deleted already? */
+static bool
+is_tenant_gone(const text *tenant_id)
+{
+	Oid			tenants;
+	IjIdentity	identity;
+	bool		result;
+
+	if (DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) <= 1)
+		return false;
+	tenants = ij_catalog_tenants();
+	if (!OidIsValid(tenants))
+		return false;
+	ij_catalog_become_owner_of(tenants, &identity);
+	result = !ij_store_tenant_exists(tenant_id);
+	ij_catalog_become_again(&identity);
+	return result;
+}
+
 /*
  * The foreign key will delete the executions, in whatever order its plan finds them;
  * a batch of reports, or a cancel, takes them by job and device.  So that the two
@@ -608,20 +627,21 @@ guard_job_update(const GuardRow *old, GuardRow *new)
  * in that order first.  The job itself is locked for us: a trigger is given a locked
  * row.
  *
- * Called from another trigger, this is the deletion of the tenant, whose foreign key
- * finds the jobs in no order, either.  Then all of the tenant is locked at its first
- * job: the jobs, so that nobody has one and waits for its executions, and then these.
+ * Where the tenant is deleted, its foreign key finds the jobs in no order, either.  Then
+ * all of the tenant is locked at its first job: the jobs, so that nobody has one and
+ * waits for its executions, and then these.
  */
 static void
 guard_job_delete(const GuardRow *old)
 {
 	text	   *tenant_id = get_text(old, "tenant_id");
-	bool		cascade = DatumGetInt32(OidFunctionCall0(F_PG_TRIGGER_DEPTH)) > 1;
+	bool		cascade;
 	IjIdentity	identity;
 
 	held_job.transaction = InvalidLocalTransactionId;
 	if (is_held(&held_tenant, tenant_id, NULL))
 		return;
+	cascade = is_tenant_gone(tenant_id);
 	if (cascade)
 	{
 		ij_catalog_become_owner_of(ij_catalog_jobs(), &identity);

@@ -355,6 +355,10 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"ORDER BY e.device_id FOR UPDATE) e",
 		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTARRAYOID}
 	},
+	[IJ_SQL_TENANT] = {
+		"SELECT 1 FROM {tenants} t WHERE t.tenant_id {=} $1",
+		false, 1, {TEXTOID}
+	},
 	[IJ_SQL_LOCK_TENANT_JOBS] = {
 		"SELECT pg_catalog.count(*) FROM (SELECT FROM {jobs} j "
 		"WHERE j.tenant_id {=} $1 ORDER BY j.job_id FOR UPDATE) j",

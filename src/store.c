@@ -753,27 +753,36 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 	return found;
 }
 
-static void
-lock_of_tenant(IjStatement id, const text *tenant_id)
+/* How many rows does this statement find for a tenant? */
+static uint64
+run_for_tenant(IjStatement id, const text *tenant_id)
 {
 	IjArgs		args = {0};
+	uint64		result;
 
 	ij_arg_text(&args, tenant_id);
 	ij_query_begin();
-	ij_query_execute(id, &args);
+	result = ij_query_execute(id, &args);
 	ij_query_end();
+	return result;
+}
+
+bool
+ij_store_tenant_exists(const text *tenant_id)
+{
+	return run_for_tenant(IJ_SQL_TENANT, tenant_id) > 0;
 }
 
 void
 ij_store_lock_tenant_jobs(const text *tenant_id)
 {
-	lock_of_tenant(IJ_SQL_LOCK_TENANT_JOBS, tenant_id);
+	(void) run_for_tenant(IJ_SQL_LOCK_TENANT_JOBS, tenant_id);
 }
 
 void
 ij_store_lock_tenant_open_executions(const text *tenant_id)
 {
-	lock_of_tenant(IJ_SQL_LOCK_TENANT_OPEN_EXECUTIONS, tenant_id);
+	(void) run_for_tenant(IJ_SQL_LOCK_TENANT_OPEN_EXECUTIONS, tenant_id);
 }
 
 void

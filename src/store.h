@@ -145,6 +145,9 @@ extern void ij_store_end_orphans(Jsonb *status_details);
 extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
 									bool *expires, TimestampTz *expires_at);
 
+/* of the table tenants, as whoever reads it */
+extern bool ij_store_tenant_exists(const text *tenant_id);
+
 /*
  * Lock what is being deleted: the jobs of a tenant, by job; the open executions of a
  * job, by device; those of a tenant, by job and device.

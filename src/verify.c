@@ -151,7 +151,7 @@ sees_whole_tenants(void)
 static bool
 sees_all_tenants(void)
 {
-	Oid			tenants = get_relname_relid("tenants", get_rel_namespace(ij_catalog_jobs()));
+	Oid			tenants = ij_catalog_tenants();
 
 	return OidIsValid(tenants) && pg_class_aclcheck(tenants, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
 		!is_hidden_from_us(tenants);

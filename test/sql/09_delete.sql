@@ -111,4 +111,16 @@ SELECT FROM start_next_pending_job_execution('delete', 'd1');
 SELECT delete_job_execution('delete', 'stays', 'd1');
 SELECT purge_jobs('delete', interval '-1 s');
 
+-- A job that a foreign key of the operator's deletes: no more of the tenant is locked than its own executions.
+BEGIN;
+CREATE TABLE ijtest.campaigns (name text PRIMARY KEY);
+INSERT INTO ijtest.campaigns VALUES ('c');
+ALTER TABLE jobs ADD campaign text REFERENCES ijtest.campaigns ON DELETE CASCADE;
+SELECT FROM create_job('delete', 't', target_all => true, job_id => 'part');
+SELECT FROM create_job('delete', 't', target_all => true, job_id => 'other');
+UPDATE jobs SET campaign = 'c' WHERE job_id = 'part';
+DELETE FROM ijtest.campaigns;
+SELECT job_id, count(*), count(*) FILTER (WHERE xmax::text <> '0') AS locked FROM job_executions WHERE job_id IN ('part', 'other') GROUP BY 1;
+ROLLBACK;
+
 DELETE FROM tenants WHERE tenant_id LIKE 'delete%';
