@@ -29,7 +29,9 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
@@ -246,6 +248,20 @@ leave(int code, Datum arg)
  */
 
 /*
+ * As the owner, in a restricted context, nothing can be deferred: the server refuses
+ * it, and a deferred trigger of the operator's would end every visit.  So whatever is
+ * deferred by default is done at the end of each statement here.
+ */
+static void
+defer_nothing(void)
+{
+	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+
+	all->deferred = false;
+	AfterTriggerSetState(all);
+}
+
+/*
  * Begin a transaction as the owner of the tables.  False, and no transaction, if the
  * extension is not there, or not all of it.
  */
@@ -269,6 +285,7 @@ begin_as_owner(IjIdentity *saved, const char *activity)
 		return false;
 	}
 	ij_catalog_check_version();
+	defer_nothing();
 	ij_catalog_become_owner(saved);
 	return true;
 }

@@ -194,5 +194,15 @@ ROLLBACK;
 -- the trust ends with the call that failed
 SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$);
 
+-- One that is deferred: not where a guard acts as the owner, unless whoever cancels by hand defers nothing.
+BEGIN;
+CREATE CONSTRAINT TRIGGER zz AFTER UPDATE ON job_executions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ijtest.no_row();
+SELECT code, message FROM ijtest.complaint($$UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$);
+SELECT status, queued, rejected FROM cancel_job('trig', 'ta');
+SET CONSTRAINTS ALL IMMEDIATE;
+UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = 'trig' AND job_id = 'tb';
+SELECT status, queued, rejected FROM describe_job('trig', 'tb');
+ROLLBACK;
+
 DELETE FROM tenants WHERE tenant_id LIKE 'trig%';
 DROP FUNCTION ijtest.no_row, ijtest.told_and_stored, ijtest.keep_status, ijtest.change_execution, ijtest.update_again, ijtest.reach;

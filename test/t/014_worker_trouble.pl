@@ -89,6 +89,23 @@ job_becomes($node, 70, 'jobs', 'no-rights', 'COMPLETED', 'it recovers by itself'
 is($node->safe_psql('jobs', q(SELECT DISTINCT who FROM acted_as)), 'fleet_owner',
 	'the worker acts as the owner of the tables');
 
+# --- what is deferred by default, and cannot be deferred as the owner ---
+$node->safe_psql('jobs', q(
+CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON jobs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note();
+CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON job_executions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note();
+CREATE TABLE remarks (tenant_id text, job_id text, FOREIGN KEY (tenant_id, job_id) REFERENCES jobs DEFERRABLE INITIALLY DEFERRED);
+ALTER TABLE remarks OWNER TO fleet_owner;
+SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'deferred-1');
+SELECT update_job_execution('acme', 'deferred-1', 'd1', 'SUCCEEDED');
+SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'deferred-2');
+UPDATE jobs SET expires_at = now() WHERE job_id = 'deferred-2';
+SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'deferred-3');
+SELECT delete_job('acme', 'deferred-3', force => true);));
+job_becomes($node, 10, 'jobs', 'deferred-1', 'COMPLETED', 'a job is completed under deferred triggers');
+job_becomes($node, 10, 'jobs', 'deferred-2', 'COMPLETED', 'one expires');
+within($node, 10, 'jobs', q(SELECT NOT EXISTS (SELECT FROM jobs WHERE job_id = 'deferred-3')), 'and one is deleted under a deferred foreign key');
+$node->safe_psql('jobs', q(DROP TABLE remarks; DROP TRIGGER later ON jobs; DROP TRIGGER later ON job_executions));
+
 # --- settings that were not made for it ---
 $node->safe_psql('jobs', q(
 CREATE SCHEMA evil;
