@@ -66,7 +66,7 @@
 #include "counter_sets.h"
 #include "xids.h"
 
-/* distinct jobs a transaction can note changes of; a gateway's batch stays below */
+/* distinct jobs a transaction can note changes of; more, and all jobs are counted anew */
 #define MAX_CHANGES			1024
 #define FIRST_CHANGES		8
 

@@ -3,8 +3,8 @@
  *		Between the rows of a result and the structs of iot_jobs.h.
  *
  * The order of the columns is that of the composite types job_description,
- * job_execution_summary and job_execution, which the statements of store.c select
- * in that order.  It is written down here and nowhere else in C.
+ * job_execution_summary and job_execution, which statements.c selects in that order.
+ * It is written down here and nowhere else in C.
  */
 #include "postgres.h"
 

@@ -161,7 +161,7 @@ append_tenant_setting(StringInfo command, const text *tenant_id)
 }
 
 /* ----------------------------------------------------------------
- * Calls of pg_cron: the one place outside of store.c with statements, because
+ * Calls of pg_cron: the one place outside of statements.c with SQL text, because
  * they are about another extension's tables, which may not be there.
  *
  * The schema of pg_cron is always named cron.

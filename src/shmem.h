@@ -3,8 +3,8 @@
  *		The memory that backends, the launcher and the workers share.
  *
  * Everything in it is a hint or a statistic: losing it costs a sweep, never a
- * result.  What is in it is in databases.h, told.h and hints.h; how to get at it is
- * here.
+ * result.  What is in it is in databases.h, told.h, hints.h and marks.h; how to get at
+ * it is here.
  */
 #ifndef IJ_SHMEM_H
 #define IJ_SHMEM_H

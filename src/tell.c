@@ -42,11 +42,11 @@
 #include "shmem.h"
 #include "tell.h"
 
-/* distinct jobs a transaction remembers; a gateway's batch of reports stays below */
+/* distinct jobs a transaction remembers; a batch of reports (10,000) stays below */
 #define MAX_JOBS		16384
 #define FIRST_JOBS		8
 
-/* distinct devices remembered for one job; likewise */
+/* distinct devices remembered for one job; for more it is told regardless */
 #define MAX_DEVICES		256
 #define FIRST_DEVICES	4
 
