@@ -300,7 +300,7 @@ CREATE FUNCTION verify_jobs(
     max_rows integer DEFAULT 100,
     grace interval DEFAULT NULL)
 RETURNS SETOF broken_invariant
-AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000000 ROWS 10;
+AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 10;
 COMMENT ON FUNCTION verify_jobs IS 'what is not as it must be, and how to mend it; no row: all is well';
 
 CREATE FUNCTION wake_job_worker()
@@ -367,7 +367,8 @@ RETURNS SETOF regclass
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $hardened$
 DECLARE
     -- the schema can be renamed
-    here     constant name := (SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'iot_jobs');
+    home     constant oid := (SELECT e.extnamespace FROM pg_extension e WHERE e.extname = 'iot_jobs');
+    here     constant name := (SELECT n.nspname FROM pg_namespace n WHERE n.oid = home);
     map      constant text := format('%I.iot_jobs_tenant_roles', here);
     registry oid[];
     rel      record;
@@ -389,7 +390,17 @@ BEGIN
         EXECUTE format('GRANT SELECT ON %s TO PUBLIC', map);
         EXECUTE format('ALTER TABLE %s OWNER TO %I', map, (
             SELECT pg_get_userbyid(c.relowner) FROM pg_class c
-            WHERE c.relnamespace = here::regnamespace AND c.relname = 'jobs'));
+            WHERE c.relnamespace = home AND c.relname = 'jobs'));
+    ELSIF enabled AND NOT EXISTS (
+        SELECT FROM pg_class m JOIN pg_class j ON j.relnamespace = home AND j.relname = 'jobs'
+        WHERE m.oid = to_regclass(map) AND m.relkind = 'r' AND m.relrowsecurity
+          AND (m.relowner = j.relowner OR (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = m.relowner)))
+    THEN
+        -- somebody may have made it before us, and given himself every tenant
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = format('relation %s is there and cannot be trusted', map),
+            DETAIL = 'It must be an ordinary table with row security that belongs to the owner of jobs, or to a superuser.',
+            HINT = 'See who made it and what is in it; then drop it, or ALTER TABLE ... OWNER TO the owner of jobs and ENABLE ROW LEVEL SECURITY.';
     END IF;
 
     -- The tables of tenants, the host's registry among them; jobs before its executions,
@@ -400,8 +411,10 @@ BEGIN
           FROM pg_class c
           LEFT JOIN pg_policy p ON p.polrelid = c.oid AND p.polname = 'iot_jobs_login'
           LEFT JOIN unnest('{jobs,job_executions,tenants,devices,device_groups,device_group_members}'::text[]) WITH ORDINALITY n(name, rank)
-            ON c.relnamespace = here::regnamespace AND c.relname::text = n.name
-         WHERE (n.rank IS NOT NULL OR p.polname IS NOT NULL OR c.oid = ANY (registry))
+            ON c.relnamespace = home AND c.relname::text = n.name
+         WHERE (n.rank IS NOT NULL OR c.oid = ANY (registry)
+                -- a registry of before; not what somebody else made and called so
+                OR p.polname IS NOT NULL AND c.relpersistence <> 't' AND pg_has_role(c.relowner, 'USAGE'))
            AND EXISTS (SELECT FROM pg_attribute a
                        WHERE a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped)
          ORDER BY n.rank, c.relname
@@ -431,7 +444,9 @@ COMMENT ON FUNCTION use_hardened_tenants IS 'whether a login gets only the tenan
 -- ----------------------------------------------------------------
 
 -- The definitions of the indexes on job_executions beside the primary key; what is
--- said of them elsewhere is read from here.
+-- said of them elsewhere is read from here.  The names in a body that is parsed now are
+-- looked up in the schema of the extension, too, where others may create a function that
+-- suits the arguments better; so each says that it is the server's own.
 CREATE FUNCTION iot_jobs_indexes(
     OUT profile text,
     OUT index_name text,
@@ -444,8 +459,8 @@ BEGIN ATOMIC
            CASE
              WHEN c.oid IS NULL THEN 'missing'
              WHEN i.indexrelid IS NULL
-               OR replace(pg_get_indexdef(c.oid), ' ON ONLY ', ' ON ') <>
-                  format('CREATE INDEX %I ON %I.job_executions %s', w.index_name, n.nspname, w.definition) THEN 'other'
+               OR pg_catalog.replace(pg_catalog.pg_get_indexdef(c.oid), ' ON ONLY ', ' ON ') <>
+                  pg_catalog.format('CREATE INDEX %I ON %I.job_executions %s', w.index_name, n.nspname, w.definition) THEN 'other'
              WHEN i.indisvalid AND i.indisready AND i.indislive THEN 'valid'
              ELSE 'invalid'
            END
@@ -467,8 +482,8 @@ RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT CASE
-             WHEN bool_and(CASE i.profile WHEN 'contract' THEN i.state = 'valid' ELSE i.state IN ('missing', 'other') END) THEN 'contract'
-             WHEN bool_and(CASE i.profile WHEN 'lean' THEN i.state = 'valid' ELSE i.state IN ('missing', 'other') END) THEN 'lean'
+             WHEN pg_catalog.bool_and(CASE i.profile WHEN 'contract' THEN i.state = 'valid' ELSE i.state IN ('missing', 'other') END) THEN 'contract'
+             WHEN pg_catalog.bool_and(CASE i.profile WHEN 'lean' THEN i.state = 'valid' ELSE i.state IN ('missing', 'other') END) THEN 'lean'
              ELSE 'mixed'
            END
       FROM iot_jobs_indexes() i;
@@ -987,12 +1002,6 @@ BEGIN
     END LOOP;
     -- ---- end of migration 077 ----------------------------------
 
-    -- A hardened database stays so, its new tables included.
-    IF EXISTS (SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
-               WHERE c.relnamespace = '@extschema@'::regnamespace AND p.polname = 'iot_jobs_login') THEN
-        PERFORM @extschema@.use_hardened_tenants(true);
-    END IF;
-
     -- The guards; they go with the extension, while the tables stay.
     DROP TRIGGER IF EXISTS iot_jobs_guard ON @extschema@.jobs;
     CREATE TRIGGER iot_jobs_guard BEFORE INSERT OR UPDATE OR DELETE ON @extschema@.jobs
@@ -1039,6 +1048,12 @@ BEGIN
          ORDER BY n.rank
          LIMIT 1;
         GRANT SELECT ON @extschema@.iot_jobs_fleet TO PUBLIC;
+    END IF;
+
+    -- A hardened database stays so, its new tables and the registry included.
+    IF EXISTS (SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+               WHERE c.relnamespace = '@extschema@'::regnamespace AND p.polname = 'iot_jobs_login') THEN
+        PERFORM @extschema@.use_hardened_tenants(true);
     END IF;
 
     -- Code belongs to the extension, data belongs to the database.

@@ -176,3 +176,18 @@ DROP SCHEMA hostile CASCADE;
 DROP FUNCTION ijtest.play;
 DROP OWNED BY regress_ij_path;
 DROP ROLE regress_ij_path;
+
+-- Put into the schema of the extension before that is created: what would suit a call in it better than the server's own.
+SET client_min_messages = warning;
+CREATE DATABASE regress_ij_planted TEMPLATE template0;
+\c regress_ij_planted
+CREATE FUNCTION public.format(text, text, name, text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a lookalike was run';
+END $$;
+CREATE TABLE bait (x int);
+CREATE INDEX idx_job_executions_device_order ON bait (x);
+CREATE EXTENSION iot_jobs;
+SELECT profile, index_name, state FROM iot_jobs_indexes();
+\c contrib_regression
+DROP DATABASE regress_ij_planted;
