@@ -152,6 +152,35 @@ ij_next_execution_number(int64 number)
 	return next;
 }
 
+#define MIGRATION_HINT "Give the table the columns and constraints of migration 077 again; verify_jobs() lists rows that contradict them."
+
+void
+ij_error_column_type(const char *column, Oid is, Oid should_be)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" is of type %s, not %s", column, format_type_be(is), format_type_be(should_be)),
+			 errhint(MIGRATION_HINT)));
+}
+
+void
+ij_error_null_column(const char *column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("column \"%s\" of a row is null", column),
+			 errhint(MIGRATION_HINT)));
+}
+
+void
+ij_error_unknown_status(const text *word)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CHECK_VIOLATION),
+			 errmsg("a row has the unknown status \"%s\"", text_to_cstring(word)),
+			 errhint(MIGRATION_HINT)));
+}
+
 char *
 ij_execution_state_json(const IjExecution *execution)
 {

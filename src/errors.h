@@ -33,6 +33,11 @@ pg_noreturn extern void ij_error_job_exists(const text *tenant_id, const text *j
 pg_noreturn extern void ij_error_bad_argument(const char *message, const char *detail, const char *hint);
 pg_noreturn extern void ij_error_null_argument(const char *argument);
 
+/* 42804, 23502 and 23514: the constraints or types of the migration are gone, and rows show it */
+pg_noreturn extern void ij_error_column_type(const char *column, Oid is, Oid should_be);
+pg_noreturn extern void ij_error_null_column(const char *column);
+pg_noreturn extern void ij_error_unknown_status(const text *word);
+
 /* one more, or 22003: the number only ever grows */
 extern int64 ij_next_execution_number(int64 number);
 

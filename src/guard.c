@@ -46,6 +46,7 @@
 #include "fault.h"
 #include "hints.h"
 #include "launcher.h"
+#include "rows.h"
 #include "shape.h"
 #include "store.h"
 #include "tell.h"
@@ -173,17 +174,22 @@ column_number(Relation rel, const char *name)
 			 errhint("The table must have the columns of migration 077.")));
 }
 
+/* type: what it is to be, or InvalidOid */
 static Datum
-get_column(const GuardRow *row, const char *name, bool *isnull)
+get_column(const GuardRow *row, const char *name, Oid type, bool *isnull)
 {
-	return heap_getattr(row->tuple, column_number(row->rel, name), RelationGetDescr(row->rel), isnull);
+	int			number = column_number(row->rel, name);
+
+	if (OidIsValid(type))
+		ij_rows_check_type(RelationGetDescr(row->rel), number, type);
+	return heap_getattr(row->tuple, number, RelationGetDescr(row->rel), isnull);
 }
 
 static text *
 get_text(const GuardRow *row, const char *name)
 {
 	bool		isnull;
-	Datum		value = get_column(row, name, &isnull);
+	Datum		value = get_column(row, name, TEXTOID, &isnull);
 
 	return isnull ? NULL : DatumGetTextPP(value);
 }
@@ -192,7 +198,7 @@ static int64
 get_int8(const GuardRow *row, const char *name)
 {
 	bool		isnull;
-	Datum		value = get_column(row, name, &isnull);
+	Datum		value = get_column(row, name, INT8OID, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -202,7 +208,7 @@ static TimestampTz
 get_timestamp(const GuardRow *row, const char *name)
 {
 	bool		isnull;
-	Datum		value = get_column(row, name, &isnull);
+	Datum		value = get_column(row, name, TIMESTAMPTZOID, &isnull);
 
 	return isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 }
@@ -261,8 +267,8 @@ column_changed(const GuardRow *old, const GuardRow *new, const char *name)
 {
 	bool		old_null;
 	bool		new_null;
-	Datum		old_value = get_column(old, name, &old_null);
-	Datum		new_value = get_column(new, name, &new_null);
+	Datum		old_value = get_column(old, name, InvalidOid, &old_null);
+	Datum		new_value = get_column(new, name, InvalidOid, &new_null);
 	Form_pg_attribute column = TupleDescAttr(RelationGetDescr(new->rel), column_number(new->rel, name) - 1);
 
 	if (old_null || new_null)
@@ -351,7 +357,7 @@ execution_of(const GuardRow *row, IjExecStatus status)
 {
 	IjExecution execution = {0};
 	bool		isnull;
-	Datum		details = get_column(row, "status_details", &isnull);
+	Datum		details = get_column(row, "status_details", JSONBOID, &isnull);
 
 	execution.tenant_id = get_text(row, "tenant_id");
 	execution.job_id = get_text(row, "job_id");
@@ -524,7 +530,7 @@ static void
 tell_deadline_of(const GuardRow *row)
 {
 	bool		isnull;
-	Datum		deadline = get_column(row, "expires_at", &isnull);
+	Datum		deadline = get_column(row, "expires_at", TIMESTAMPTZOID, &isnull);
 
 	if (!isnull)
 		ij_tell_deadline(DatumGetTimestampTz(deadline));

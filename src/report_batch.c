@@ -83,14 +83,15 @@ expected_field(JsonbContainer *fields, IjReport *report)
 		return complaint;
 
 	/* the longest int64 has 20 characters */
-	if (strlen(digits) == 0 || strlen(digits) > 20 || isspace((unsigned char) digits[0]))
-		return complaint;
-	errno = 0;
-	report->expected_number = strtoi64(digits, &end, 10);
-	if (errno != 0 || *end != '\0')
-		return complaint;
-	report->expects = true;
-	return NULL;
+	if (strlen(digits) > 0 && strlen(digits) <= 20 && !isspace((unsigned char) digits[0]))
+	{
+		errno = 0;
+		report->expected_number = strtoi64(digits, &end, 10);
+		report->expects = (errno == 0 && *end == '\0');
+	}
+	/* a number of a few characters may have 130,000 digits, and there are many reports */
+	pfree(digits);
+	return report->expects ? NULL : complaint;
 }
 
 static const char *

@@ -11,12 +11,34 @@
 #include "rows.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-static Datum
-column(HeapTuple tuple, TupleDesc desc, int number, bool *isnull)
+#include "errors.h"
+
+/*
+ * The owner of a table may give a column another type, which no statement of ours need
+ * notice; to take its bytes for what they are not would read memory that is none of his.
+ */
+void
+ij_rows_check_type(TupleDesc desc, int number, Oid type)
 {
+	Form_pg_attribute att = TupleDescAttr(desc, number - 1);
+	Oid			is;
+
+	if (att->atttypid == type)
+		return;
+	is = getBaseType(att->atttypid);
+	if (is != type && !(is == VARCHAROID && type == TEXTOID))
+		ij_error_column_type(NameStr(att->attname), att->atttypid, type);
+}
+
+static Datum
+column(HeapTuple tuple, TupleDesc desc, int number, Oid type, bool *isnull)
+{
+	ij_rows_check_type(desc, number, type);
 	return heap_getattr(tuple, number, desc, isnull);
 }
 
@@ -24,16 +46,27 @@ static text *
 text_column(HeapTuple tuple, TupleDesc desc, int number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, &isnull);
+	Datum		value = column(tuple, desc, number, TEXTOID, &isnull);
 
 	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/* an id, which is never null while the constraints of the migration are there */
+static text *
+id_column(HeapTuple tuple, TupleDesc desc, int number)
+{
+	text	   *result = text_column(tuple, desc, number);
+
+	if (result == NULL)
+		ij_error_null_column(NameStr(TupleDescAttr(desc, number - 1)->attname));
+	return result;
 }
 
 static Jsonb *
 jsonb_column(HeapTuple tuple, TupleDesc desc, int number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, &isnull);
+	Datum		value = column(tuple, desc, number, JSONBOID, &isnull);
 
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
@@ -42,7 +75,7 @@ static int64
 int8_column(HeapTuple tuple, TupleDesc desc, int number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, &isnull);
+	Datum		value = column(tuple, desc, number, INT8OID, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -51,7 +84,7 @@ static bool
 timestamp_column(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, &isnull);
+	Datum		value = column(tuple, desc, number, TIMESTAMPTZOID, &isnull);
 
 	*result = isnull ? 0 : DatumGetTimestampTz(value);
 	return !isnull;
@@ -62,8 +95,10 @@ ij_rows_job_status(const text *word)
 {
 	IjJobStatus status;
 
+	if (word == NULL)
+		ij_error_null_column("status");
 	if (!ij_job_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &status))
-		elog(ERROR, "job has unknown status \"%s\"", text_to_cstring(word));
+		ij_error_unknown_status(word);
 	return status;
 }
 
@@ -72,8 +107,10 @@ ij_rows_exec_status(const text *word)
 {
 	IjExecStatus status;
 
+	if (word == NULL)
+		ij_error_null_column("status");
 	if (!ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &status))
-		elog(ERROR, "execution has unknown status \"%s\"", text_to_cstring(word));
+		ij_error_unknown_status(word);
 	return status;
 }
 
@@ -82,13 +119,13 @@ ij_rows_read_job(HeapTuple tuple, TupleDesc desc, int first, IjJob *job)
 {
 	bool		isnull;
 
-	job->job_id = text_column(tuple, desc, first);
-	job->tenant_id = text_column(tuple, desc, first + 1);
+	job->job_id = id_column(tuple, desc, first);
+	job->tenant_id = id_column(tuple, desc, first + 1);
 	job->document_type = text_column(tuple, desc, first + 2);
 	job->document_params = jsonb_column(tuple, desc, first + 3);
 	job->target_device_id = text_column(tuple, desc, first + 4);
 	job->target_group_id = text_column(tuple, desc, first + 5);
-	job->target_all = DatumGetBool(column(tuple, desc, first + 6, &isnull));
+	job->target_all = DatumGetBool(column(tuple, desc, first + 6, BOOLOID, &isnull));
 	job->status = ij_rows_job_status(text_column(tuple, desc, first + 7));
 	job->expires = timestamp_column(tuple, desc, first + 8, &job->expires_at);
 	job->created_by = text_column(tuple, desc, first + 9);
@@ -107,9 +144,9 @@ ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, int first, IjCounts *counts
 void
 ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, int first, IjExecution *execution)
 {
-	execution->job_id = text_column(tuple, desc, first);
-	execution->tenant_id = text_column(tuple, desc, first + 1);
-	execution->device_id = text_column(tuple, desc, first + 2);
+	execution->job_id = id_column(tuple, desc, first);
+	execution->tenant_id = id_column(tuple, desc, first + 1);
+	execution->device_id = id_column(tuple, desc, first + 2);
 	execution->status = ij_rows_exec_status(text_column(tuple, desc, first + 3));
 	execution->status_details = jsonb_column(tuple, desc, first + 4);
 	execution->execution_number = int8_column(tuple, desc, first + 5);

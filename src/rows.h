@@ -28,7 +28,10 @@ extern void ij_rows_counts_values(const IjCounts *counts, Datum *values, bool *n
 extern void ij_rows_execution_values(const IjExecution *execution, Datum *values, bool *nulls);
 extern void ij_rows_document_values(const IjExecutionDocument *document, Datum *values, bool *nulls);
 
-/* a status word of a row; ERROR if it is none of ours, which the CHECK constraint excludes */
+/* an error unless this column of a row is of that type, or of a domain over it */
+extern void ij_rows_check_type(TupleDesc desc, int number, Oid type);
+
+/* a status word of a row; an error if it is null or none of ours, which the constraints exclude */
 extern IjJobStatus ij_rows_job_status(const text *word);
 extern IjExecStatus ij_rows_exec_status(const text *word);
 

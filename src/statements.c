@@ -135,7 +135,7 @@
 #define JOB_WITHOUT_ID \
 	"(j.tenant_id {=} '' OR j.job_id {=} '')"
 #define JOB_BAD_STATUS \
-	"j.status {<>} ALL (" JOB_STATUSES ")"
+	"(j.status {<>} ALL (" JOB_STATUSES ")) IS NOT FALSE"
 #define JOB_BAD_TARGET \
 	"pg_catalog.num_nonnulls(j.target_device_id, j.target_group_id, CASE WHEN j.target_all THEN true END) {<>} 1"
 #define JOB_BAD_TIMES \
@@ -143,7 +143,7 @@
 #define EXECUTION_WITHOUT_ID \
 	"(e.tenant_id {=} '' OR e.job_id {=} '' OR e.device_id {=} '')"
 #define EXECUTION_BAD_STATUS \
-	"e.status {<>} ALL (" EXECUTION_STATUSES ")"
+	"(e.status {<>} ALL (" EXECUTION_STATUSES ")) IS NOT FALSE"
 #define EXECUTION_BAD_NUMBER \
 	"e.execution_number {<} 1"
 #define EXECUTION_NOT_QUEUED \
@@ -456,10 +456,14 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled {<>} ALL (ARRAY['O', 'A']::\"char\"[]) THEN 'disabled' ELSE 'another one' END), "
 		"CASE WHEN t.tgenabled {<>} ALL (ARRAY['O', 'A']::\"char\"[]) "
 		"THEN pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', w.tab, w.name) "
-		"ELSE " REINSTALL " END "
-		"FROM (VALUES ($4, 'iot_jobs_guard', 'iot_jobs_guard_job', 31), "
-		"($4, 'iot_jobs_cascade_cancel', 'iot_jobs_cascade_cancel', 17), "
-		"($5, 'iot_jobs_guard', 'iot_jobs_guard_execution', 31)) w(tab, name, func, type) "
+		"ELSE pg_catalog.format('DROP TRIGGER IF EXISTS %2$I ON %1$s; "
+		"CREATE TRIGGER %2$I %3$s ON %1$s FOR EACH ROW %4$sEXECUTE FUNCTION %5$s.%6$I(); "
+		"ALTER TRIGGER %2$I ON %1$s DEPENDS ON EXTENSION iot_jobs', w.tab, w.name, w.events, w.cond, $6, w.func) END "
+		"FROM (VALUES ($4, 'iot_jobs_guard', 'iot_jobs_guard_job', 31, 'BEFORE INSERT OR UPDATE OR DELETE', ''), "
+		"($4, 'iot_jobs_cascade_cancel', 'iot_jobs_cascade_cancel', 17, 'AFTER UPDATE', "
+		"'WHEN (NEW.status = ''CANCELED'' AND OLD.status <> ''CANCELED'') '), "
+		"($5, 'iot_jobs_guard', 'iot_jobs_guard_execution', 31, 'BEFORE INSERT OR UPDATE OR DELETE', '')) "
+		"w(tab, name, func, type, events, cond) "
 		"LEFT JOIN pg_catalog.pg_trigger t ON t.tgrelid {=} w.tab::pg_catalog.regclass AND t.tgname {=} w.name "
 		"LEFT JOIN pg_catalog.pg_proc p ON p.oid {=} t.tgfoid AND p.proname {=} w.func "
 		"AND p.pronamespace {=} $6::pg_catalog.regnamespace "

@@ -122,4 +122,31 @@ SELECT create_job('hostile', 't', ('[' || repeat('1e100000,', 1000) || '1]')::js
 SELECT create_job('hostile', 't', target_all => true, expires_at => 'infinity');
 SELECT update_job_execution('hostile', 'j', 'd1', 'IN_PROGRESS', '5');
 
+-- What only the owner of a table can do to it: columns of other types, rows that no constraint would let in.
+BEGIN;
+DROP VIEW ijtest.executions;
+ALTER TABLE jobs ALTER created_by TYPE bigint USING 4096;
+ALTER TABLE job_executions ALTER execution_number DROP DEFAULT, ALTER execution_number TYPE text;
+SELECT ijtest.outcome($$SELECT list_jobs('hostile')$$) AS jobs, ijtest.outcome($$SELECT describe_job('hostile', 'j')$$) AS job,
+       ijtest.outcome($$SELECT list_job_executions_for_job('hostile', 'j')$$) AS executions,
+       ijtest.outcome($$SELECT start_next_pending_job_execution('hostile', 'd1')$$) AS claim,
+       ijtest.outcome($$UPDATE job_executions SET status = 'REJECTED' WHERE tenant_id = 'hostile'$$) AS by_hand;
+SELECT describe_job('hostile', 'j');
+ROLLBACK;
+BEGIN;
+ALTER TABLE job_executions ALTER status DROP NOT NULL;
+SELECT FROM create_job('hostile', 't', target_device_id => 'd1', job_id => 'none');
+INSERT INTO job_executions (tenant_id, job_id, device_id, status) VALUES ('hostile', 'none', '0', NULL);
+SELECT ijtest.outcome($$SELECT list_job_executions_for_job('hostile', 'none')$$) AS executions, ijtest.outcome($$SELECT describe_job_execution('hostile', 'none', '0')$$) AS execution,
+       ijtest.outcome($$SELECT update_job_execution('hostile', 'none', '0', 'SUCCEEDED')$$) AS report, ijtest.outcome($$SELECT cancel_job('hostile', 'none')$$) AS cancel,
+       ijtest.outcome($$SELECT run_job_sweep()$$) AS sweep;
+SELECT invariant, job_id, device_id FROM verify_jobs('hostile') WHERE job_id = 'none';
+ROLLBACK;
+BEGIN;
+ALTER TABLE job_executions DROP CONSTRAINT job_executions_status_check;
+ALTER TABLE job_executions DISABLE TRIGGER iot_jobs_guard;
+UPDATE job_executions SET status = 'LOST' WHERE tenant_id = 'hostile' AND job_id = 'j' AND device_id = 'd1';
+SELECT * FROM list_job_executions_for_job('hostile', 'j');
+ROLLBACK;
+
 DELETE FROM tenants WHERE tenant_id = 'hostile';
