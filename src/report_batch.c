@@ -15,8 +15,10 @@
 
 #include "report_batch.h"
 
+#include "catalog/pg_collation_d.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
+#include "utils/varlena.h"
 
 #include "errors.h"
 #include "validate.h"
@@ -171,14 +173,12 @@ ij_report_batch_read(const text *tenant_id, Jsonb *reports, int *count)
  * ------------------------------------------------------------------------
  */
 
+/* the order of the primary key, in which everybody locks executions */
 static int
 compare_keys(const text *a, const text *b)
 {
-	int			a_len = VARSIZE_ANY_EXHDR(a);
-	int			b_len = VARSIZE_ANY_EXHDR(b);
-	int			result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_len, b_len));
-
-	return result != 0 ? result : a_len - b_len;
+	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b),
+					  DEFAULT_COLLATION_OID);
 }
 
 static int

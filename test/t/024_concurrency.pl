@@ -20,6 +20,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 use IotJobsData;
+use IotJobsSession;
 
 my $seconds = $ENV{IOT_JOBS_LONG} // 10;
 my $clients = 8;
@@ -184,6 +185,30 @@ watch_executions($node, 'postgres');
 everybody('watched', 1, q{
 	SELECT bool_or(old_status = 'QUEUED' AND new_status = 'IN_PROGRESS') AND bool_or(new_status IN ('SUCCEEDED', 'FAILED'))
 		AND bool_or(new_status = 'REJECTED') AND bool_or(new_status = 'TIMED_OUT') FROM execution_history});
+
+# --- locks go by the collation, in which "a" comes before "B" and not after it ---
+
+{
+	$node->safe_psql('postgres', q{CREATE DATABASE words TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en'});
+	$node->safe_psql('words', q{
+		CREATE EXTENSION iot_jobs;
+		INSERT INTO tenants (tenant_id) VALUES ('t');
+		INSERT INTO devices (tenant_id, device_id) VALUES ('t', 'a'), ('t', 'B');
+		SELECT create_job('t', 'x', target_all => true, job_id => 'j')});
+	my ($holder, $cancel, $batch) = map { IotJobsSession->new($node, 'words') } 1 .. 3;
+	my $waiting = q{SELECT count(*) = %d FROM pg_stat_activity WHERE datname = 'words' AND wait_event_type = 'Lock'};
+
+	$holder->run(q{BEGIN; SELECT FROM job_executions WHERE device_id = 'a' FOR UPDATE;});
+	$cancel->say_to(q{SELECT status FROM cancel_job('t', 'j');});
+	$node->poll_query_until('words', sprintf $waiting, 1);
+	$batch->say_to(q{SELECT count(*) FROM update_job_executions('t',
+		'[{"job_id": "j", "device_id": "a", "status": "SUCCEEDED"}, {"job_id": "j", "device_id": "B", "status": "SUCCEEDED"}]');});
+	$node->poll_query_until('words', sprintf $waiting, 2);
+	$holder->run('COMMIT;');
+	is($cancel->answer, 'CANCELED', 'a job is canceled');
+	is($batch->answer, '2', 'beside a batch of reports about it, in any order of ids');
+	$_->quit foreach $holder, $cancel, $batch;
+}
 
 $node->stop;
 done_testing();
