@@ -203,13 +203,23 @@ begin_life(Change *change)
 void
 ij_counters_created(const IjCountedTable *table, const text *tenant_id, const text *job_id)
 {
+	IjCounterKey key;
 	Change	   *change;
+	bool		former = false;
 
 	if (!ij_counter_sets_exist() || table == NULL || laid)
 		return;
 	ij_counter_watch(table->relation);
-	change = change_of(ij_counter_key(table, tenant_id, job_id));
-	if (change != NULL)
+	key = ij_counter_key(table, tenant_id, job_id);
+	for (int i = 0; i < nchanges && !former; i++)
+		former = ij_counter_same_key(changes[i].key, key);
+	change = change_of(key);
+	if (change == NULL)
+		return;
+	/* a former life that this transaction ended still counts for who does not see it */
+	if (former)
+		change->unknown = true;
+	else
 		begin_life(change);
 }
 

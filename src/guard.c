@@ -323,7 +323,10 @@ require_open_job(const text *tenant_id, const text *job_id)
 	ij_catalog_become_again(&identity);
 	IJ_FAULT(guard_holds_job);
 	if (!found)
+	{
+		ij_shape_leave_to_key();
 		return;
+	}
 	if (job.status != IJ_JOB_IN_PROGRESS)
 		ereport(ERROR,
 				(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
@@ -342,13 +345,16 @@ require_open_job(const text *tenant_id, const text *job_id)
 
 /*
  * The counts of the row's job are not known any more: somebody else's trigger, or a
- * conflict, may still keep the row as it was.
+ * conflict, may still keep the row as it was.  Such a trigger may also give it to another
+ * job, and then nobody knows of which they are not.
  */
 static void
 unsettle_counts(const GuardRow *row)
 {
-	ij_counters_unsettle(ij_shape_counted(row->rel, ij_shape_of_executions(row->rel)),
-						 get_text(row, "tenant_id"), get_text(row, "job_id"));
+	const IjShape *shape = ij_shape_of_executions(row->rel);
+
+	ij_counters_unsettle(ij_shape_counted(row->rel, shape), get_text(row, "tenant_id"),
+						 shape->altered ? NULL : get_text(row, "job_id"));
 }
 
 /* What an error about this row needs of it. */

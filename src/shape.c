@@ -367,6 +367,16 @@ look_at_life(Relation rel, IjShape *shape)
 	counted->began = Max(seen_after(shape->guarded), seen_after(stored_since(rel)));
 }
 
+/*
+ * To look at a trigger we read the catalogs, which may have the relation's own copy freed
+ * and made anew.
+ */
+static TriggerDesc *
+copy_of_triggers(Relation rel)
+{
+	return CopyTriggerDesc(rel->trigdesc);
+}
+
 static bool
 is_ours(const Trigger *trigger, const char *name, const char *function)
 {
@@ -405,19 +415,21 @@ is_key_to_job(Relation rel, const Trigger *trigger)
 
 /* A BEFORE trigger of the operator may suppress the row, or change it in turn. */
 static bool
-has_other_before_trigger(const TriggerDesc *desc)
+has_other_before_trigger(Relation rel)
 {
 	int16		any_change = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+	TriggerDesc *desc = copy_of_triggers(rel);
+	bool		result = false;
 
-	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	for (int i = 0; desc != NULL && i < desc->numtriggers && !result; i++)
 	{
 		const Trigger *trigger = &desc->triggers[i];
 
-		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && (trigger->tgtype & any_change) != 0 &&
-			trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger))
-			return true;
+		result = TRIGGER_FOR_BEFORE(trigger->tgtype) && (trigger->tgtype & any_change) != 0 &&
+			trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger);
 	}
-	return false;
+	FreeTriggerDesc(desc);
+	return result;
 }
 
 /* ------------------------------------------------------------------------
@@ -531,7 +543,7 @@ has_no_effect(Relation rel, const IjShape *shape, const Trigger *trigger)
 static bool
 fires_only_guard(Relation rel, const IjShape *shape, int16 event)
 {
-	const TriggerDesc *desc = rel->trigdesc;
+	TriggerDesc *desc = copy_of_triggers(rel);
 	const char *guard = (shape == &jobs_shape) ? "iot_jobs_guard_job" : "iot_jobs_guard_execution";
 	bool		guarded = false;
 
@@ -544,8 +556,12 @@ fires_only_guard(Relation rel, const IjShape *shape, int16 event)
 		if (is_ours(trigger, "iot_jobs_guard", guard) && fires_always(trigger))
 			guarded = true;
 		else if (!has_no_effect(rel, shape, trigger))
-			return false;
+		{
+			guarded = false;
+			break;
+		}
 	}
+	FreeTriggerDesc(desc);
 	return guarded;
 }
 
@@ -663,7 +679,7 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	if (shape == &executions_shape)
 	{
 		look_at_life(rel, shape);
-		shape->altered = has_other_before_trigger(rel->trigdesc);
+		shape->altered = has_other_before_trigger(rel);
 	}
 	shape->by_device = InvalidOid;
 	shape->device_order = false;
@@ -752,6 +768,19 @@ is_watched(void)
 		OidIsValid(get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE));
 }
 
+/*
+ * The foreign key asks for a row that this transaction inserted at the end of the
+ * statement, and relies on every change until then to have asked for itself.  Where the
+ * guard has seen the job, and holds it, that is of no interest.
+ */
+static LocalTransactionId left_to_key = InvalidLocalTransactionId;
+
+void
+ij_shape_leave_to_key(void)
+{
+	left_to_key = ij_my_local_transaction_id();
+}
+
 static bool
 may(Relation rel, AclMode wanted)
 {
@@ -762,7 +791,8 @@ may(Relation rel, AclMode wanted)
 static bool
 has_other_triggers(Relation rel, const IjShape *shape, IjDirectUse use)
 {
-	const TriggerDesc *desc = rel->trigdesc;
+	TriggerDesc *desc;
+	bool		result;
 
 	switch (use)
 	{
@@ -782,19 +812,19 @@ has_other_triggers(Relation rel, const IjShape *shape, IjDirectUse use)
 	 * A fan-out fires no trigger at all: it knows what the guard would say, since the
 	 * job is its own and IN_PROGRESS, and what the foreign key to that job would say.
 	 */
-	if (desc == NULL)
+	if (rel->trigdesc == NULL)
 		return false;
-	if (desc->trig_insert_after_statement || desc->trig_insert_new_table)
-		return true;
-	for (int i = 0; i < desc->numtriggers; i++)
+	desc = copy_of_triggers(rel);
+	result = desc->trig_insert_after_statement || desc->trig_insert_new_table;
+	for (int i = 0; i < desc->numtriggers && !result; i++)
 	{
 		const Trigger *trigger = &desc->triggers[i];
 
-		if (TRIGGER_FOR_INSERT(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED &&
-			!is_guard(trigger) && !is_key_to_job(rel, trigger))
-			return true;
+		result = TRIGGER_FOR_INSERT(trigger->tgtype) && trigger->tgenabled != TRIGGER_DISABLED &&
+			!is_guard(trigger) && !is_key_to_job(rel, trigger);
 	}
-	return false;
+	FreeTriggerDesc(desc);
+	return result;
 }
 
 bool
@@ -812,7 +842,8 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 
 	return shape->usable && is_of_age(shape) &&
 		(use != IJ_DIRECT_CLAIM || OidIsValid(shape->by_device)) &&
-		(use == IJ_DIRECT_READ || SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA) &&
+		(use == IJ_DIRECT_READ || (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA &&
+								   left_to_key != ij_my_local_transaction_id())) &&
 		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, shape, use) &&
 		policy_allows(rel, shape, tenant_id);
 }

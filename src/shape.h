@@ -99,6 +99,9 @@ extern const IjShape *ij_shape_of_jobs(Relation rel);
  */
 extern bool ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const text *tenant_id);
 
+/* this transaction adds an execution whose job the foreign key is to look for: no more writing past SQL */
+extern void ij_shape_leave_to_key(void);
+
 /* as what its executions are counted; NULL: they are not */
 extern const IjCountedTable *ij_shape_counted(Relation rel, const IjShape *shape);
 

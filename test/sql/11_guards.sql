@@ -359,3 +359,13 @@ END $$;
 SELECT outcome, count(*) FROM nulls GROUP BY 1;
 DROP TABLE nulls;
 DELETE FROM tenants WHERE tenant_id = 'guards-null';
+
+-- A job that is not there is left to the foreign key, which asks for the row as it is at the end of the statement:
+-- whatever else is done to it until then.
+SELECT ijtest.add_tenant('guards-ghost', 1);
+SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guards-ghost', 'ghost', 'd1')
+    RETURNING (update_job_execution(tenant_id, job_id, device_id, 'SUCCEEDED')).status$$) AS reported,
+       ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guards-ghost', 'ghost', 'd1')
+    RETURNING (cancel_job_execution(tenant_id, job_id, device_id)).status$$) AS canceled;
+SELECT count(*) FROM job_executions WHERE tenant_id = 'guards-ghost';
+DELETE FROM tenants WHERE tenant_id = 'guards-ghost';
