@@ -22,6 +22,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_authid_d.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
@@ -280,6 +281,12 @@ ij_catalog_become_owner(IjIdentity *saved)
 					 errhint("Give both to one role with ALTER TABLE ... OWNER TO, or make one owner a member of the other.")));
 	}
 	become(owner, saved);
+}
+
+void
+ij_catalog_become_superuser(IjIdentity *saved)
+{
+	become(BOOTSTRAP_SUPERUSERID, saved);
 }
 
 void

@@ -50,6 +50,7 @@ typedef struct IjIdentity
 } IjIdentity;
 
 extern void ij_catalog_become_owner(IjIdentity *saved);
+extern void ij_catalog_become_superuser(IjIdentity *saved);	/* where nothing of anybody's is run */
 extern void ij_catalog_become_owner_of(Oid relation, IjIdentity *saved);	/* of one of them, whoever owns the other */
 extern void ij_catalog_become_again(const IjIdentity *saved);
 

@@ -53,20 +53,26 @@ static struct
 	AttrNumber	tenant_id;
 } roles;
 
-/* what CREATE POLICY makes of this expression */
+/*
+ * What CREATE POLICY makes of this expression.  Nothing of it is run; and whoever reaches
+ * the table by a view need not have the right to use its schema.
+ */
 static Node *
 parse_policy(Relation rel, const char *expression)
 {
+	IjIdentity	identity;
 	ParseState *pstate = make_parsestate(NULL);
 	char	   *query = psprintf("SELECT %s", ij_query_expand(expression, InvalidOid));
 	SelectStmt *select = (SelectStmt *) linitial_node(RawStmt, raw_parser(query, RAW_PARSE_DEFAULT))->stmt;
 	Node	   *result;
 
+	ij_catalog_become_superuser(&identity);
 	addNSItemToQuery(pstate, addRangeTableEntryForRelation(pstate, rel, AccessShareLock, NULL, false, false),
 					 false, true, true);
 	result = transformWhereClause(pstate, linitial_node(ResTarget, select->targetList)->val,
 								  EXPR_KIND_POLICY, "POLICY");
 	assign_expr_collations(pstate, result);
+	ij_catalog_become_again(&identity);
 	free_parsestate(pstate);
 	return result;
 }
@@ -161,6 +167,8 @@ look_at_roles(Relation rel)
 	roles.role_name = get_attnum(roles.relation, "role_name");
 	roles.tenant_id = get_attnum(roles.relation, "tenant_id");
 	roles.valid = true;
+	if (roles.role_name == InvalidAttrNumber || roles.tenant_id == InvalidAttrNumber)
+		return;
 	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relhassubclass || rel->rd_rules != NULL ||
 		rel->rd_rsdesc == NULL || list_length(rel->rd_rsdesc->policies) != 1)
 		return;

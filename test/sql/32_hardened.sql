@@ -61,6 +61,21 @@ SELECT "IoT".use_hardened_tenants(true);
 SELECT "IoT".use_hardened_tenants(true);
 RESET ROLE;
 
+-- Whoever writes by a view need not have the right to use the schema.
+INSERT INTO "IoT".tenants VALUES ('t');
+INSERT INTO "IoT".device_state VALUES ('t', 'd1'), ('t', 'd2');
+INSERT INTO "IoT".iot_jobs_tenant_roles VALUES (session_user, NULL);
+SELECT total_executions FROM "IoT".create_job('t', 'x', target_all => true, job_id => 'j');
+CREATE VIEW seen AS SELECT * FROM "IoT".job_executions;
+GRANT SELECT, UPDATE ON seen TO regress_ij_evil;
+REVOKE ALL ON SCHEMA "IoT" FROM regress_ij_evil;
+\c
+SET ROLE regress_ij_evil;
+SET app.tenant_id = 't';
+UPDATE seen SET status = 'SUCCEEDED' WHERE device_id = 'd1';
+RESET ROLE;
+SELECT device_id, status FROM "IoT".job_executions ORDER BY 1;
+
 \c contrib_regression
 DROP DATABASE regress_ij_hard;
 DROP ROLE regress_ij_owner, regress_ij_evil;
