@@ -354,14 +354,13 @@ ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, co
 {
 	Jsonb	   *details = ij_reason(reason, IJ_REASON_JOB_CANCELED);
 	text	   *from = NULL;
-	int64		count;
 
 	do
 	{
-		count = ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
+		(void) ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
 										  IJ_LOCK_WAIT, REJECT_BATCH, &from, NULL);
 		IJ_FAULT(batch_rejected);
-	} while (count > 0 && from != NULL);
+	} while (from != NULL);
 
 	/*
 	 * We hold the job, so nobody adds an execution now; but one that was added and

@@ -596,9 +596,16 @@ ij_launcher_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	/* without shared memory there is nothing to do but to hope for it */
+	/*
+	 * Without shared memory there is nothing to do but to hope for it; not for one that a
+	 * session asked for: nobody would know of it, and the next session ask for another.
+	 */
 	while (!ij_shmem_attach())
+	{
+		if (!preloaded)
+			proc_exit(0);
 		launcher_sleep(ms_from(GetCurrentTimestamp(), CLOSED_RETRY_MS));
+	}
 
 	if (!ij_root_launcher_enter(preloaded))
 	{

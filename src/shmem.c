@@ -124,7 +124,12 @@ map_area(void)
 
 	LWLockAcquire(&ij_root->lock, LW_EXCLUSIVE);
 	if (ij_root->area != DSM_HANDLE_INVALID)
+	{
+		/* an attempt that failed half way has left its half, with which no other begins */
+		if ((segment = dsm_find_mapping(ij_root->area)) != NULL)
+			dsm_detach(segment);
 		segment = dsm_attach(ij_root->area);
+	}
 	else
 	{
 		segment = dsm_create(area_size(), DSM_CREATE_NULL_IF_MAXSEGMENTS);

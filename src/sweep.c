@@ -42,6 +42,7 @@
 #include "guard.h"
 #include "hints.h"
 #include "store.h"
+#include "tell.h"
 
 /*
  * A job without any execution is one whose creator has not come to them yet, or
@@ -91,6 +92,12 @@ make_witness(const IjJob *job, text *open)
 		/* what an old snapshot shows as open may have ended long ago */
 		if (IsolationUsesXactSnapshot())
 			return true;
+		/* and what we added ourselves may not stay, which nobody would tell */
+		if (ij_tell_has_added())
+		{
+			ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
+			return true;
+		}
 		ij_hint_set(IJ_HINT_WITNESS, job->tenant_id, job->job_id, open);
 		again = ij_store_first_execution(job->tenant_id, job->job_id, open, IJ_OPEN_STATUSES, NULL);
 		if (again != NULL && ij_same_text(again, open))
@@ -232,8 +239,8 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	IJ_FAULT(batch_expired);
 	if (gave_way)
 		return IJ_VISIT_GAVE_WAY;
-	/* a trigger of the operator may keep all of them as they were */
-	if (changed > 0 && last != NULL)
+	/* a trigger of the operator may keep any of them as they were */
+	if (last != NULL && (changed > 0 || !ij_same_text(last, from)))
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;
@@ -283,6 +290,9 @@ ij_sweep_visit(const text *tenant_id, const text *job_id, bool due, bool yields,
 	switch (job.status)
 	{
 		case IJ_JOB_IN_PROGRESS:
+			/* listed as due, by a clock that was set back since: so it is to be listed again */
+			if (due && job.expires && !is_expired(&job))
+				ij_tell_deadline(job.expires_at);
 			return due && is_expired(&job) ? expire(&job, yields, max_rows, counts) : complete(&job, yields, counts);
 		case IJ_JOB_DELETION_IN_PROGRESS:
 			return remove_batch(&job, max_rows, counts);
@@ -411,20 +421,24 @@ void
 ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished)
 {
 	MemoryContext page = AllocSetContextCreate(CurrentMemoryContext, "iot_jobs sweep page", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = CurrentMemoryContext;
-	IjJobKey   *after = NULL;
+	MemoryContext old = MemoryContextSwitchTo(page);
+	IjJobKey	after = {NULL, NULL};
 	List	   *jobs;
 
 	*unfinished = false;
-	while (!*unfinished && (jobs = ij_sweep_unfinished_jobs(after, SWEEP_JOBS)) != NIL)
+	while (!*unfinished && (jobs = ij_sweep_unfinished_jobs(after.job_id ? &after : NULL, SWEEP_JOBS)) != NIL)
 	{
-		MemoryContextSwitchTo(page);
+		const IjJobKey *last = llast(jobs);
+
 		for (int from = 0; from < list_length(jobs) && !*unfinished; from += GROUP_JOBS)
 			*unfinished = !visit_jobs_safely(jobs, from, Min(GROUP_JOBS, list_length(jobs) - from),
 											 max_rows, counts);
 		MemoryContextSwitchTo(old);
+		after.tenant_id = DatumGetTextPCopy(PointerGetDatum(last->tenant_id));
+		after.job_id = DatumGetTextPCopy(PointerGetDatum(last->job_id));
+		MemoryContextSwitchTo(page);
 		MemoryContextReset(page);
-		after = llast(jobs);
 	}
+	MemoryContextSwitchTo(old);
 	MemoryContextDelete(page);
 }

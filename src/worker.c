@@ -113,6 +113,7 @@ static bool making_way = false;
 static bool has_database = false;
 
 static MemoryContext turn_context;
+static MemoryContext unit_context;	/* for the visits of one transaction */
 
 /*
  * Settings that ALTER DATABASE or ALTER ROLE may have left for this connection,
@@ -363,6 +364,7 @@ visit_in_one_transaction(void)
 			int64		rows = 0;
 			int			visits = 0;
 
+			MemoryContextSwitchTo(unit_context);
 			do
 			{
 				instr_time	began;
@@ -395,6 +397,8 @@ visit_in_one_transaction(void)
 			culprit->logged_at = GetCurrentTimestamp();
 	}
 	PG_END_TRY();
+	/* of the jobs that share a deadline there may be any number in a turn */
+	MemoryContextReset(unit_context);
 	return done;
 }
 
@@ -799,6 +803,7 @@ ij_worker_main(Datum main_arg)
 	pgstat_report_appname("iot_jobs worker");
 
 	turn_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs turn", ALLOCSET_DEFAULT_SIZES);
+	unit_context = AllocSetContextCreate(TopMemoryContext, "iot_jobs unit", ALLOCSET_DEFAULT_SIZES);
 	ij_visits_init();
 
 	work_until_there_is_a_reason_to_leave();

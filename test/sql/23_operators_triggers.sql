@@ -194,6 +194,17 @@ ROLLBACK;
 -- the trust ends with the call that failed
 SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$);
 
+-- one that keeps the first thousands of rows: the others are ended all the same
+SELECT ijtest.add_tenant('trig-many', 2500);
+SELECT total_executions FROM create_job('trig-many', 't', target_all => true, job_id => 'cancel');
+SELECT total_executions FROM create_job('trig-many', 't', target_all => true, job_id => 'expire');
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE job_id = 'expire';
+CREATE TRIGGER zz BEFORE UPDATE ON job_executions FOR EACH ROW WHEN (old.tenant_id = 'trig-many' AND old.device_id < 'd9') EXECUTE FUNCTION ijtest.no_row();
+SELECT status FROM cancel_job('trig-many', 'cancel');
+SELECT expired > 0 AS some FROM run_job_sweep(100000);
+DROP TRIGGER zz ON job_executions;
+SELECT job_id, device_id < 'd9' AS kept, status, count(*) FROM job_executions WHERE tenant_id = 'trig-many' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
 -- One that is deferred: not where a guard acts as the owner, unless whoever cancels by hand defers nothing.
 BEGIN;
 CREATE CONSTRAINT TRIGGER zz AFTER UPDATE ON job_executions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ijtest.no_row();
