@@ -210,7 +210,7 @@ ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int stat
 	ij_walk_job(direct, job_id, from);
 	while (next_of_job(direct))
 	{
-		if (statuses & IJ_STATUS_BIT(ij_direct_status(direct, direct->found)))
+		if (statuses & ij_direct_status_bit(direct, direct->found))
 			return ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	return NULL;

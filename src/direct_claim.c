@@ -155,9 +155,9 @@ offer(IjDirect *direct, Queue *queue, TupleTableSlot *slot, const Candidate *aft
 	Candidate	candidate;
 	int			place;
 
-	candidate.status = ij_direct_status(direct, slot);
-	if ((queue->statuses & IJ_STATUS_BIT(candidate.status)) == 0)
+	if ((queue->statuses & ij_direct_status_bit(direct, slot)) == 0)
 		return;
+	candidate.status = ij_direct_status(direct, slot);
 	candidate.tid = slot->tts_tid;
 	candidate.job_id = ij_slot_text(slot, direct->shape->columns[IJ_E_JOB_ID]);
 	ij_slot_timestamp(slot, direct->shape->columns[IJ_E_QUEUED_AT], &candidate.queued_at);
@@ -214,7 +214,7 @@ is_over(const IjDirect *direct, TupleTableSlot *slot)
 {
 	bool		isnull;
 
-	return !ij_exec_is_open(ij_direct_status(direct, slot)) &&
+	return (ij_direct_status_bit(direct, slot) & ~IJ_OPEN_STATUSES) != 0 &&
 		(!TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
 		 !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(
 			slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull))));

@@ -74,6 +74,14 @@ is_queued(TupleTableSlot *row, AttrNumber status)
 	return ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &parsed) && parsed == IJ_EXEC_QUEUED;
 }
 
+/* What was updated before it was queued is for the guard to mend. */
+static bool
+is_in_order(TupleTableSlot *row, AttrNumber queued_at, AttrNumber updated_at)
+{
+	return !row->tts_isnull[queued_at - 1] && !row->tts_isnull[updated_at - 1] &&
+		DatumGetTimestampTz(row->tts_values[queued_at - 1]) <= DatumGetTimestampTz(row->tts_values[updated_at - 1]);
+}
+
 /* The defaults of the table into "row"; false if they differ from row to row. */
 static bool
 evaluate_defaults(IjInsertion *insertion)
@@ -212,7 +220,8 @@ ij_direct_insert_begin(const text *tenant_id, const text *job_id)
 	insertion = make_insertion(rel);
 	old = MemoryContextSwitchTo(insertion->estate->es_query_cxt);
 	insertion->device_id = shape->columns[IJ_E_DEVICE_ID];
-	alike = evaluate_defaults(insertion) && is_queued(insertion->row, shape->columns[IJ_E_STATUS]);
+	alike = evaluate_defaults(insertion) && is_queued(insertion->row, shape->columns[IJ_E_STATUS]) &&
+		is_in_order(insertion->row, shape->columns[IJ_E_QUEUED_AT], shape->columns[IJ_E_LAST_UPDATED_AT]);
 	if (alike)
 	{
 		set_text(insertion->row, shape->columns[IJ_E_TENANT_ID], tenant_id);
@@ -266,6 +275,7 @@ fill_slot(IjInsertion *insertion, TupleTableSlot *slot, Datum device_id)
 	slot->tts_values[insertion->device_id - 1] = device_id;
 	slot->tts_isnull[insertion->device_id - 1] = false;
 	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(insertion->rel);
 	if (insertion->check_next)
 	{
 		ExecConstraints(insertion->result_rel, slot, insertion->estate);

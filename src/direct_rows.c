@@ -56,6 +56,17 @@ ij_direct_status(const IjDirect *direct, TupleTableSlot *slot)
 	return ij_rows_exec_status(ij_slot_text(slot, direct->shape->columns[IJ_E_STATUS]));
 }
 
+int
+ij_direct_status_bit(const IjDirect *direct, TupleTableSlot *slot)
+{
+	const text *word = ij_slot_text(slot, direct->shape->columns[IJ_E_STATUS]);
+	IjExecStatus status;
+
+	if (word == NULL || !ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &status))
+		return 0;
+	return IJ_STATUS_BIT(status);
+}
+
 static int64
 number_of(const IjDirect *direct, TupleTableSlot *slot)
 {
@@ -216,7 +227,7 @@ meets(IjDirect *direct, const IjExecutionChange *change)
 {
 	const AttrNumber *columns = direct->shape->columns;
 
-	return (change->from & IJ_STATUS_BIT(ij_direct_status(direct, direct->found))) != 0 &&
+	return (change->from & ij_direct_status_bit(direct, direct->found)) != 0 &&
 		(!change->expects || number_of(direct, direct->found) == change->expected_number) &&
 		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_JOB_ID]), change->job_id) &&
 		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
@@ -275,19 +286,21 @@ make_changed(IjDirect *direct, const IjExecutionChange *change)
 	TupleTableSlot *found = direct->found;
 	TimestampTz updated;
 	TimestampTz started;
+	bool		was_started = ij_slot_timestamp(found, columns[IJ_E_STARTED_AT], &started);
 
 	ij_direct_copy(direct);
 
 	/* time never goes back within a row, whatever transaction began first */
 	ij_slot_timestamp(found, columns[IJ_E_LAST_UPDATED_AT], &updated);
 	updated = Max(updated, direct->now);
+	if (was_started && !change->starts && !TIMESTAMP_NOT_FINITE(started))
+		updated = Max(updated, started);
 	ij_direct_set(direct, IJ_E_STATUS, CStringGetTextDatum(ij_exec_status_name(change->to)));
 	if (change->status_details != NULL)
 		ij_direct_set(direct, IJ_E_STATUS_DETAILS, PointerGetDatum(change->status_details));
 	ij_direct_set(direct, IJ_E_EXECUTION_NUMBER, Int64GetDatum(ij_next_execution_number(number_of(direct, found))));
 	if (ij_exec_is_started(change->to) &&
-		(change->starts || !ij_slot_timestamp(found, columns[IJ_E_STARTED_AT], &started) ||
-		 is_stale_start(direct, change, started)))
+		(change->starts || !was_started || is_stale_start(direct, change, started)))
 		ij_direct_set(direct, IJ_E_STARTED_AT, TimestampTzGetDatum(updated));
 	ij_direct_set(direct, IJ_E_LAST_UPDATED_AT, TimestampTzGetDatum(updated));
 	ExecStoreVirtualTuple(direct->changed);

@@ -79,6 +79,7 @@ ij_slot_timestamp(TupleTableSlot *slot, AttrNumber column, TimestampTz *result)
 extern text *ij_copy_text(const text *value);
 extern Jsonb *ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column);
 extern IjExecStatus ij_direct_status(const IjDirect *direct, TupleTableSlot *slot);
+extern int	ij_direct_status_bit(const IjDirect *direct, TupleTableSlot *slot); /* 0: it has none of ours */
 extern void ij_direct_read(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execution);
 
 /*

@@ -470,6 +470,20 @@ SELECT i.question, i.answer AS by_index, t.answer AS by_table FROM ijtest.told(t
 SELECT status, count(*) > 0 AS some FROM job_executions WHERE tenant_id = 'cut' GROUP BY 1 ORDER BY 1;
 DROP INDEX ijtest_details, ijtest_updated, ijtest_ended, ijtest_hash;
 
+-- Times that somebody set ahead of the clock, and a constraint that looks at more than columns.
+BEGIN;
+ALTER TABLE job_executions ADD CHECK (tableoid <> 0);
+ALTER TABLE job_executions ALTER queued_at SET DEFAULT now() + interval '1 hour';
+SELECT total_executions FROM create_job('cut', 't', target_device_id => 'd1', job_id => 'ahead');
+SELECT last_updated_at = queued_at AS in_order FROM job_executions WHERE job_id = 'ahead';
+ROLLBACK;
+BEGIN;
+SELECT total_executions FROM create_job('cut', 't', target_device_id => 'd1', job_id => 'ahead');
+UPDATE job_executions SET status = 'IN_PROGRESS' WHERE job_id = 'ahead';
+UPDATE job_executions SET started_at = now() + interval '1 hour' WHERE job_id = 'ahead';
+SELECT last_updated_at = started_at AS in_order FROM update_job_execution('cut', 'ahead', 'd1', 'SUCCEEDED');
+ROLLBACK;
+
 -- A partitioned table of the host's own.
 DELETE FROM tenants WHERE tenant_id LIKE 'cut%';
 DROP FUNCTION ijtest.steps, ijtest.refused_steps, ijtest.saw, ijtest.saw_rows, ijtest.mix, ijtest.told;
