@@ -152,7 +152,7 @@ ij_next_execution_number(int64 number)
 	return next;
 }
 
-#define MIGRATION_HINT "Give the table the columns and constraints of migration 077 again; verify_jobs() lists rows that contradict them."
+#define MIGRATION_HINT "Give the table the columns and constraints of migration 077 again."
 
 void
 ij_error_column_type(const char *column, Oid is, Oid should_be)

@@ -345,16 +345,13 @@ require_open_job(const text *tenant_id, const text *job_id)
 
 /*
  * The counts of the row's job are not known any more: somebody else's trigger, or a
- * conflict, may still keep the row as it was.  Such a trigger may also give it to another
- * job, and then nobody knows of which they are not.
+ * conflict, may still keep the row as it was.
  */
 static void
 unsettle_counts(const GuardRow *row)
 {
-	const IjShape *shape = ij_shape_of_executions(row->rel);
-
-	ij_counters_unsettle(ij_shape_counted(row->rel, shape), get_text(row, "tenant_id"),
-						 shape->altered ? NULL : get_text(row, "job_id"));
+	ij_counters_unsettle(ij_shape_counted(row->rel, ij_shape_of_executions(row->rel)),
+						 get_text(row, "tenant_id"), get_text(row, "job_id"));
 }
 
 /* What an error about this row needs of it. */
@@ -409,6 +406,9 @@ guard_execution_insert(GuardRow *new)
 				 errhint("An execution starts as QUEUED.")));
 	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
+	/* a trigger after ours may give it to a job that we have not seen */
+	if (ij_shape_of_executions(new->rel)->altered)
+		ij_shape_leave_to_key();
 	ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
 }
 
@@ -423,7 +423,7 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	TimestampTz least;
 	int64		number = get_int8(new, "execution_number");
 
-	if (!exec_status_of(old, &from) || !exec_status_of(new, &to) || !has_ids(new, true))
+	if (!exec_status_of(old, &from) || !exec_status_of(new, &to) || !has_ids(old, true) || !has_ids(new, true))
 	{
 		unsettle_counts(old);
 		unsettle_counts(new);
@@ -512,7 +512,8 @@ iot_jobs_guard_execution(PG_FUNCTION_ARGS)
 	}
 	else
 	{
-		ij_tell_ended(get_text(&old, "tenant_id"), get_text(&old, "job_id"), get_text(&old, "device_id"));
+		if (has_ids(&old, true))
+			ij_tell_ended(get_text(&old, "tenant_id"), get_text(&old, "job_id"), get_text(&old, "device_id"));
 		unsettle_counts(&old);
 		return PointerGetDatum(old.tuple);
 	}
@@ -651,7 +652,7 @@ guard_job_delete(const GuardRow *old)
 	IjIdentity	identity;
 
 	held_job.transaction = InvalidLocalTransactionId;
-	if (is_held(&held_tenant, tenant_id, NULL))
+	if (!has_ids(old, false) || is_held(&held_tenant, tenant_id, NULL))
 		return;
 	cascade = is_tenant_gone(tenant_id);
 	if (cascade)

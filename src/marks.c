@@ -36,8 +36,8 @@
  * are older, ended.  Nobody noted what was prepared before the area was made.  So the
  * first who comes to a room, to look or to prepare, notes every transaction until then.
  *
- * Who cannot attach to the area ends no round either, but says so beside the root
- * (root.c); from then on nobody has marks.
+ * Who adds executions and cannot attach to the area ends no round either, but says so
+ * beside the root (root.c); from then on nobody has marks.
  *
  * Writers whose additions no trigger sees (session_replication_role = replica, disabled
  * triggers) are to call wake_job_worker(), which ends all rounds; if they do not, marks

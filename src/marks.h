@@ -46,7 +46,7 @@ extern void ij_marks_set_tenant_done(const IjMarkView *view);
 /*
  * What a transaction that adds executions says of it, by the room of the tenant, once
  * its commit can be seen: the earliest time that one was queued at.  Or, at PREPARE,
- * that it will not be asked again.  None of them throws, once attached.
+ * that nobody will say when that is.  None of them throws, once attached.
  */
 #define IJ_MARK_ROOMS	256
 extern int	ij_marks_room(const text *tenant_id);

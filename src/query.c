@@ -25,6 +25,7 @@
 
 #include "catalog.h"
 #include "iot_jobs.h"
+#include "rows.h"
 
 typedef struct KeptPlan
 {
@@ -269,8 +270,10 @@ text *
 ij_query_text(int row, int number)
 {
 	bool		isnull;
-	Datum		value = SPI_getbinval(IJ_QUERY_ROW(row), number, &isnull);
+	Datum		value;
 
+	ij_rows_check_type(SPI_tuptable->tupdesc, number, TEXTOID);
+	value = SPI_getbinval(IJ_QUERY_ROW(row), number, &isnull);
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
 

@@ -15,11 +15,12 @@
 
 #include "report_batch.h"
 
-#include "catalog/pg_collation_d.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/varlena.h"
 
+#include "catalog.h"
 #include "errors.h"
 #include "validate.h"
 
@@ -174,22 +175,39 @@ ij_report_batch_read(const text *tenant_id, Jsonb *reports, int *count)
  */
 
 /* the order of the primary key, in which everybody locks executions */
-static int
-compare_keys(const text *a, const text *b)
+typedef struct KeyOrder
 {
-	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b),
-					  DEFAULT_COLLATION_OID);
+	Oid			job_id;			/* collations */
+	Oid			device_id;
+} KeyOrder;
+
+static Oid
+collation_of(Oid relation, const char *column)
+{
+	Oid			type;
+	int32		typmod;
+	Oid			collation;
+
+	get_atttypetypmodcoll(relation, get_attnum(relation, column), &type, &typmod, &collation);
+	return collation;
 }
 
 static int
-compare_reports(const void *a, const void *b)
+compare_keys(const text *a, const text *b, Oid collation)
+{
+	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b), collation);
+}
+
+static int
+compare_reports(const void *a, const void *b, void *arg)
 {
 	const IjBatchReport *left = *(IjBatchReport *const *) a;
 	const IjBatchReport *right = *(IjBatchReport *const *) b;
-	int			result = compare_keys(left->job_id, right->job_id);
+	const KeyOrder *order = arg;
+	int			result = compare_keys(left->job_id, right->job_id, order->job_id);
 
 	if (result == 0)
-		result = compare_keys(left->device_id, right->device_id);
+		result = compare_keys(left->device_id, right->device_id, order->device_id);
 	return result != 0 ? result : left->number - right->number;
 }
 
@@ -198,6 +216,7 @@ ij_report_batch_apply(const text *tenant_id, IjBatchReport *reports, int count)
 {
 	IjBatchReport **sound = palloc(Max(count, 1) * sizeof(IjBatchReport *));
 	IjChanges  *changes;
+	KeyOrder	order;
 	int			n = 0;
 
 	for (int i = 0; i < count; i++)
@@ -207,7 +226,9 @@ ij_report_batch_apply(const text *tenant_id, IjBatchReport *reports, int count)
 	}
 	if (n == 0)
 		return;
-	qsort(sound, n, sizeof(IjBatchReport *), compare_reports);
+	order.job_id = collation_of(ij_catalog_executions(), "job_id");
+	order.device_id = collation_of(ij_catalog_executions(), "device_id");
+	qsort_arg(sound, n, sizeof(IjBatchReport *), compare_reports, &order);
 	changes = ij_store_begin_changes(tenant_id);
 	for (int i = 0; i < n; i++)
 	{

@@ -27,40 +27,33 @@
 /* after this long without a sign of it, a registered launcher is thought lost */
 #define REGISTER_PATIENCE_MS	5000
 
-typedef struct Stamp
-{
-	uint64		layout;			/* never changes */
-	pg_atomic_uint32 some_unattached;	/* for good */
-} Stamp;
-
 IjRoot	   *ij_root = NULL;
-static Stamp *stamp = NULL;
+
+/* not of the root, so that a process with another layout can say so, too: set for good */
+static pg_atomic_uint32 *unattached = NULL;
 
 void
 ij_root_request(void)
 {
-	RequestAddinShmemSpace(MAXALIGN(sizeof(Stamp)));
+	RequestAddinShmemSpace(MAXALIGN(sizeof(uint64)));
+	RequestAddinShmemSpace(MAXALIGN(sizeof(pg_atomic_uint32)));
 	RequestAddinShmemSpace(MAXALIGN(sizeof(IjRoot)));
 }
 
 /*
  * A new build of the library may be on disk while processes with the old one still
  * run.  They must not share memory unless both mean the same by it: the first one
- * leaves its stamp, and whoever has another works without shared memory.  The stamp
- * itself means the same to all builds.
+ * leaves its stamp, and whoever has another works without shared memory.
  */
 static void
 require_same_layout(uint64 layout)
 {
 	bool		found;
+	uint64	   *stamp = ShmemInitStruct("iot_jobs layout", sizeof(uint64), &found);
 
-	stamp = ShmemInitStruct("iot_jobs stamp", sizeof(Stamp), &found);
 	if (!found)
-	{
-		stamp->layout = layout;
-		pg_atomic_init_u32(&stamp->some_unattached, 0);
-	}
-	else if (stamp->layout != layout)
+		*stamp = layout;
+	else if (*stamp != layout)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("The library iot_jobs was replaced by another build since the server was started.")));
@@ -72,6 +65,9 @@ ij_root_startup(uint64 layout)
 	bool		found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	unattached = ShmemInitStruct("iot_jobs unattached", sizeof(pg_atomic_uint32), &found);
+	if (!found)
+		pg_atomic_init_u32(unattached, 0);
 	require_same_layout(layout);
 	ij_root = ShmemInitStruct("iot_jobs", sizeof(IjRoot), &found);
 	if (!found)
@@ -89,18 +85,18 @@ ij_root_startup(uint64 layout)
 	LWLockRegisterTranche(ij_root->tranche_id, "iot_jobs");
 }
 
-/* Without a stamp nobody has one: there is no memory left for it. */
+/* If there was no memory for it, there is no root for anybody. */
 void
 ij_root_note_unattached(void)
 {
-	if (stamp != NULL && pg_atomic_read_u32(&stamp->some_unattached) == 0)
-		pg_atomic_write_u32(&stamp->some_unattached, 1);
+	if (unattached != NULL && pg_atomic_read_u32(unattached) == 0)
+		pg_atomic_write_u32(unattached, 1);
 }
 
 bool
 ij_root_some_unattached(void)
 {
-	return pg_atomic_read_u32(&stamp->some_unattached) != 0;
+	return pg_atomic_read_u32(unattached) != 0;
 }
 
 void

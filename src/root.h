@@ -40,7 +40,7 @@ extern void ij_root_request(void);
 /* find it or make it; an error if those who made it had another layout in mind */
 extern void ij_root_startup(uint64 layout);
 
-/* a process has something to tell and cannot attach: nobody may rely on being told any more */
+/* a process that cannot attach adds executions: nobody may rely on being told of all any more */
 extern void ij_root_note_unattached(void);
 extern bool ij_root_some_unattached(void);
 

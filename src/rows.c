@@ -51,9 +51,9 @@ text_column(HeapTuple tuple, TupleDesc desc, int number)
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
 
-/* an id, which is never null while the constraints of the migration are there */
-static text *
-id_column(HeapTuple tuple, TupleDesc desc, int number)
+/* never null while the constraints of the migration are there */
+text *
+ij_rows_id(HeapTuple tuple, TupleDesc desc, int number)
 {
 	text	   *result = text_column(tuple, desc, number);
 
@@ -80,8 +80,8 @@ int8_column(HeapTuple tuple, TupleDesc desc, int number)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
-static bool
-timestamp_column(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result)
+bool
+ij_rows_timestamp(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result)
 {
 	bool		isnull;
 	Datum		value = column(tuple, desc, number, TIMESTAMPTZOID, &isnull);
@@ -119,18 +119,18 @@ ij_rows_read_job(HeapTuple tuple, TupleDesc desc, int first, IjJob *job)
 {
 	bool		isnull;
 
-	job->job_id = id_column(tuple, desc, first);
-	job->tenant_id = id_column(tuple, desc, first + 1);
+	job->job_id = ij_rows_id(tuple, desc, first);
+	job->tenant_id = ij_rows_id(tuple, desc, first + 1);
 	job->document_type = text_column(tuple, desc, first + 2);
 	job->document_params = jsonb_column(tuple, desc, first + 3);
 	job->target_device_id = text_column(tuple, desc, first + 4);
 	job->target_group_id = text_column(tuple, desc, first + 5);
 	job->target_all = DatumGetBool(column(tuple, desc, first + 6, BOOLOID, &isnull));
 	job->status = ij_rows_job_status(text_column(tuple, desc, first + 7));
-	job->expires = timestamp_column(tuple, desc, first + 8, &job->expires_at);
+	job->expires = ij_rows_timestamp(tuple, desc, first + 8, &job->expires_at);
 	job->created_by = text_column(tuple, desc, first + 9);
-	timestamp_column(tuple, desc, first + 10, &job->created_at);
-	timestamp_column(tuple, desc, first + 11, &job->updated_at);
+	ij_rows_timestamp(tuple, desc, first + 10, &job->created_at);
+	ij_rows_timestamp(tuple, desc, first + 11, &job->updated_at);
 }
 
 void
@@ -144,15 +144,15 @@ ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, int first, IjCounts *counts
 void
 ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, int first, IjExecution *execution)
 {
-	execution->job_id = id_column(tuple, desc, first);
-	execution->tenant_id = id_column(tuple, desc, first + 1);
-	execution->device_id = id_column(tuple, desc, first + 2);
+	execution->job_id = ij_rows_id(tuple, desc, first);
+	execution->tenant_id = ij_rows_id(tuple, desc, first + 1);
+	execution->device_id = ij_rows_id(tuple, desc, first + 2);
 	execution->status = ij_rows_exec_status(text_column(tuple, desc, first + 3));
 	execution->status_details = jsonb_column(tuple, desc, first + 4);
 	execution->execution_number = int8_column(tuple, desc, first + 5);
-	timestamp_column(tuple, desc, first + 6, &execution->queued_at);
-	execution->started = timestamp_column(tuple, desc, first + 7, &execution->started_at);
-	timestamp_column(tuple, desc, first + 8, &execution->last_updated_at);
+	ij_rows_timestamp(tuple, desc, first + 6, &execution->queued_at);
+	execution->started = ij_rows_timestamp(tuple, desc, first + 7, &execution->started_at);
+	ij_rows_timestamp(tuple, desc, first + 8, &execution->last_updated_at);
 }
 
 void
@@ -162,7 +162,7 @@ ij_rows_read_document(HeapTuple tuple, TupleDesc desc, int first, IjExecutionDoc
 	first += IJ_EXECUTION_COLUMNS;
 	document->document_type = text_column(tuple, desc, first);
 	document->document_params = jsonb_column(tuple, desc, first + 1);
-	document->expires = timestamp_column(tuple, desc, first + 2, &document->expires_at);
+	document->expires = ij_rows_timestamp(tuple, desc, first + 2, &document->expires_at);
 }
 
 static void

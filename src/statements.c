@@ -68,8 +68,9 @@
 	j ".tenant_id {=} $1 AND " j ".job_id {=} $2 AND " j ".ctid {=} "
 #define EXECUTION_AT(e) \
 	e ".tenant_id {=} $1 AND " e ".job_id {=} $2 AND " e ".device_id {=} $3 AND " e ".ctid {=} "
+/* the same for one of many: other keys might make a plan that joins by them */
 #define EXECUTION_FOUND(e, c) \
-	e ".tenant_id {=} $1 AND " e ".job_id {=} " c ".job_id AND " e ".device_id {=} " c ".device_id AND " e ".ctid {=} " c ".ctid "
+	e ".tableoid {=} " c ".tableoid AND " e ".ctid {=} " c ".ctid "
 
 /* a device may start executions of this job */
 #define CLAIMABLE(j) \
@@ -257,7 +258,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, 2, {TEXTOID, TEXTOID}
 	},
 	[IJ_SQL_CLAIM_NEXT] = {
-		"WITH c AS MATERIALIZED (SELECT e.ctid, e.job_id, e.device_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"WITH c AS MATERIALIZED (SELECT e.tableoid, e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} $2 AND e.status {=} 'QUEUED' AND " CLAIMABLE("j") " "
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) "
 		"UPDATE {executions} e SET status_details = COALESCE($3, e.status_details), " START("e") " "
@@ -267,9 +268,9 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, 3, {TEXTOID, TEXTOID, JSONBOID}
 	},
 	[IJ_SQL_CLAIM_ONE_EACH] = {
-		"WITH c AS MATERIALIZED (SELECT x.ctid, x.job_id, d.device_id "
+		"WITH c AS MATERIALIZED (SELECT x.tableoid, x.ctid, x.job_id "
 		"FROM pg_catalog.unnest($2) d(device_id) CROSS JOIN LATERAL ("
-		"SELECT e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
+		"SELECT e.tableoid, e.ctid, e.job_id FROM {executions} e JOIN {jobs} j ON " OF_JOB("e", "j") " "
 		"WHERE e.tenant_id {=} $1 AND e.device_id {=} d.device_id AND e.status {=} 'QUEUED' "
 		"AND " CLAIMABLE("j") " "
 		"ORDER BY e.queued_at, e.job_id LIMIT 1 FOR NO KEY UPDATE OF e SKIP LOCKED) x LIMIT $3) "

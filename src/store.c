@@ -37,20 +37,18 @@ static void
 read_listed_execution(HeapTuple tuple, TupleDesc desc, void *result)
 {
 	IjListedExecution *listed = result;
-	bool		isnull;
 
 	ij_rows_read_execution(tuple, desc, 1, &listed->execution);
-	listed->job_created_at = DatumGetTimestampTz(heap_getattr(tuple, IJ_EXECUTION_COLUMNS + 1, desc, &isnull));
+	(void) ij_rows_timestamp(tuple, desc, IJ_EXECUTION_COLUMNS + 1, &listed->job_created_at);
 }
 
 static void
 read_key(HeapTuple tuple, TupleDesc desc, void *result)
 {
 	IjJobKey   *key = result;
-	bool		isnull;
 
-	key->tenant_id = DatumGetTextPCopy(heap_getattr(tuple, 1, desc, &isnull));
-	key->job_id = DatumGetTextPCopy(heap_getattr(tuple, 2, desc, &isnull));
+	key->tenant_id = ij_rows_id(tuple, desc, 1);
+	key->job_id = ij_rows_id(tuple, desc, 2);
 }
 
 static void
@@ -736,18 +734,13 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 {
 	IjArgs		args = job_args(tenant_id, job_id);
 	bool		found;
-	bool		isnull;
 
 	ij_query_begin();
 	found = ij_query_execute_latest(IJ_SQL_GUARD_LOCK_JOB, &args) > 0;
 	if (found)
 	{
-		Datum		value;
-
 		*status = ij_rows_job_status(ij_query_text(0, 1));
-		value = SPI_getbinval(IJ_QUERY_ROW(0), 2, &isnull);
-		*expires = !isnull;
-		*expires_at = isnull ? 0 : DatumGetTimestampTz(value);
+		*expires = ij_rows_timestamp(IJ_QUERY_ROW(0), 2, expires_at);
 	}
 	ij_query_end();
 	return found;

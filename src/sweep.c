@@ -92,13 +92,11 @@ make_witness(const IjJob *job, text *open)
 		/* what an old snapshot shows as open may have ended long ago */
 		if (IsolationUsesXactSnapshot())
 			return true;
-		/* and what we added ourselves may not stay, which nobody would tell */
+		/* that one which we added ourselves is taken back, nobody would tell */
 		if (ij_tell_has_added())
-		{
 			ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
-			return true;
-		}
-		ij_hint_set(IJ_HINT_WITNESS, job->tenant_id, job->job_id, open);
+		else
+			ij_hint_set(IJ_HINT_WITNESS, job->tenant_id, job->job_id, open);
 		again = ij_store_first_execution(job->tenant_id, job->job_id, open, IJ_OPEN_STATUSES, NULL);
 		if (again != NULL && ij_same_text(again, open))
 			return true;
@@ -231,16 +229,19 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 		return complete(job, yields, counts);
 
 	IJ_FAULT(expiry_begun);
-	if (from != NULL)
+	/* a trigger of the operator may keep a whole batch as it was, and not those behind it */
+	for (bool kept = (from != NULL); kept; from = last)
+	{
 		changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
 											IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
 											IJ_LOCK_SKIP, max_rows, &last, yields ? &gave_way : NULL);
+		kept = changed == 0 && !gave_way && last != NULL && !ij_same_text(last, from);
+	}
 	counts->expired += changed;
 	IJ_FAULT(batch_expired);
 	if (gave_way)
 		return IJ_VISIT_GAVE_WAY;
-	/* a trigger of the operator may keep any of them as they were */
-	if (last != NULL && (changed > 0 || !ij_same_text(last, from)))
+	if (changed > 0 && last != NULL)
 	{
 		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;
@@ -290,7 +291,7 @@ ij_sweep_visit(const text *tenant_id, const text *job_id, bool due, bool yields,
 	switch (job.status)
 	{
 		case IJ_JOB_IN_PROGRESS:
-			/* listed as due, by a clock that was set back since: so it is to be listed again */
+			/* not yet: nearly always known, but not if it was listed, and the clock set back since */
 			if (due && job.expires && !is_expired(&job))
 				ij_tell_deadline(job.expires_at);
 			return due && is_expired(&job) ? expire(&job, yields, max_rows, counts) : complete(&job, yields, counts);

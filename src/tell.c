@@ -97,10 +97,7 @@ told_by_transaction(void)
 
 	/* attach now: at commit it would be too late to fail */
 	if (!ij_shmem_attach())
-	{
-		ij_root_note_unattached();
 		return NULL;
-	}
 	if (!registered)
 	{
 		RegisterXactCallback(tell_at_end, NULL);
@@ -264,6 +261,8 @@ ij_tell_everything(void)
 
 	if (t != NULL)
 		t->everything = t->forget_marks = true;
+	else
+		ij_root_note_unattached();
 }
 
 void
@@ -273,7 +272,10 @@ ij_tell_added(const text *tenant_id, TimestampTz queued_at)
 	MemoryContext old;
 
 	if (t == NULL)
+	{
+		ij_root_note_unattached();
 		return;
+	}
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	t->added_to = bms_add_member(t->added_to, ij_marks_room(tenant_id));
 	MemoryContextSwitchTo(old);

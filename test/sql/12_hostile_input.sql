@@ -143,6 +143,15 @@ SELECT ijtest.outcome($$SELECT list_job_executions_for_job('hostile', 'none')$$)
 SELECT invariant, job_id, device_id FROM verify_jobs('hostile') WHERE job_id = 'none';
 ROLLBACK;
 BEGIN;
+ALTER TABLE jobs DROP CONSTRAINT jobs_pkey CASCADE, ALTER job_id DROP NOT NULL;
+ALTER TABLE job_executions DROP CONSTRAINT job_executions_pkey, ALTER device_id DROP NOT NULL;
+INSERT INTO jobs (tenant_id, job_id, document_type, target_all) VALUES ('hostile', NULL, 't', true);
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('hostile', 'j', NULL);
+SELECT ijtest.outcome($$SELECT list_jobs('hostile')$$) AS jobs, ijtest.outcome($$SELECT list_job_executions_for_job('hostile', 'j')$$) AS executions,
+       ijtest.outcome($$SELECT run_job_sweep()$$) AS sweep,
+       ijtest.outcome($$DELETE FROM job_executions WHERE device_id IS NULL$$) AS repaired, ijtest.outcome($$DELETE FROM jobs WHERE job_id IS NULL$$) AS repaired;
+ROLLBACK;
+BEGIN;
 ALTER TABLE job_executions DROP CONSTRAINT job_executions_status_check;
 ALTER TABLE job_executions DISABLE TRIGGER iot_jobs_guard;
 UPDATE job_executions SET status = 'LOST' WHERE tenant_id = 'hostile' AND job_id = 'j' AND device_id = 'd1';

@@ -202,6 +202,7 @@ UPDATE jobs SET expires_at = now() - interval '1 s' WHERE job_id = 'expire';
 CREATE TRIGGER zz BEFORE UPDATE ON job_executions FOR EACH ROW WHEN (old.tenant_id = 'trig-many' AND old.device_id < 'd9') EXECUTE FUNCTION ijtest.no_row();
 SELECT status FROM cancel_job('trig-many', 'cancel');
 SELECT expired > 0 AS some FROM run_job_sweep(100000);
+SELECT expired FROM run_job_sweep(3);
 DROP TRIGGER zz ON job_executions;
 SELECT job_id, device_id < 'd9' AS kept, status, count(*) FROM job_executions WHERE tenant_id = 'trig-many' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
