@@ -70,8 +70,8 @@ ij_claiming_begin(Relation rel, const IjShape *shape, const text *tenant_id)
 	claiming->job = table_slot_create(jobs, NULL);
 	claiming->ahead = table_slot_create(rel, NULL);
 
-	/* not with a snapshot of long ago, nor while others do not know what we added */
-	claiming->marked = !IsolationUsesXactSnapshot() && !ij_tell_has_added() &&
+	/* not with a snapshot of long ago, nor while others do not know what we added, or see what we do not */
+	claiming->marked = !IsolationUsesXactSnapshot() && !ij_tell_has_added() && !ij_tell_has_hidden() &&
 		ij_marks_open(&claiming->marks, tenant_id, shape->device_order);
 	return claiming;
 }

@@ -400,6 +400,7 @@ delete_found(IjDirect *direct, const IjExecutionChange *change)
 	if (result == TM_Ok)
 	{
 		direct->was = ij_direct_status(direct, direct->found);
+		ij_tell_hidden();
 		ij_tell_ended(direct->tenant_id, change->job_id,
 					  ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}

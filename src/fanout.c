@@ -25,6 +25,7 @@
 #include "fault.h"
 #include "fleet.h"
 #include "store.h"
+#include "tell.h"
 
 typedef struct FanoutState
 {
@@ -89,6 +90,9 @@ ij_fanout_run(const IjJob *job)
 		ij_error_job_not_found(job->tenant_id, job->job_id);
 	if (current.status != IJ_JOB_IN_PROGRESS)
 		ij_error_job_not_in_progress(&current);
+	/* such a trigger may have set it after the guard */
+	if (current.expires)
+		ij_tell_deadline(current.expires_at);
 
 	state.addition = ij_store_begin_addition(job->tenant_id, job->job_id);
 	pgstat_progress_start_command(PROGRESS_COMMAND_COPY, ij_catalog_executions());

@@ -10,10 +10,12 @@
 #include "fleet.h"
 
 #include "executor/spi.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "query.h"
+#include "validate.h"
 
 /* devices that one fetch from the registry brings; larger batches were measured no faster */
 #define WALK_BATCH	1000
@@ -113,6 +115,7 @@ ij_fleet_walk(const IjFleet *fleet, const text *tenant_id, const text *group_id,
 			bool		isnull;
 			Datum		value = SPI_getbinval(IJ_QUERY_ROW(i), 1, &isnull);
 			text	   *device;
+			const char *complaint;
 
 			if (isnull || VARSIZE_ANY_EXHDR(DatumGetTextPP(value)) == 0)
 				ereport(ERROR,
@@ -120,6 +123,13 @@ ij_fleet_walk(const IjFleet *fleet, const text *tenant_id, const text *group_id,
 						 errmsg("relation \"%s\" lists a device without device_id", get_rel_name(registry)),
 						 errhint("Choose a relation with use_fleet() whose device_id is never null or empty.")));
 			device = DatumGetTextPP(value);
+			if ((complaint = ij_validate_id_complaint("device_id", device)) != NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("relation \"%s\" lists device \"%s\": %s", get_rel_name(registry),
+								text_to_cstring(device), complaint),
+						 errdetail("No function would take a report of it."),
+						 errhint("Give the device another id, or choose a relation with use_fleet() that does not list it.")));
 
 			/* a view may list a device twice; the order brings the two together */
 			if (last != NULL && ij_same_text(last, device))

@@ -392,6 +392,7 @@ static void
 guard_execution_insert(GuardRow *new)
 {
 	IjExecStatus status;
+	bool		altered;
 
 	refuse_empty_id(new, "tenant_id");
 	refuse_empty_id(new, "job_id");
@@ -406,10 +407,11 @@ guard_execution_insert(GuardRow *new)
 				 errhint("An execution starts as QUEUED.")));
 	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
-	/* a trigger after ours may give it to a job that we have not seen */
-	if (ij_shape_of_executions(new->rel)->altered)
+	altered = ij_shape_of_executions(new->rel)->altered;
+	/* a trigger after ours may give it to a job that we have not seen, and another age */
+	if (altered)
 		ij_shape_leave_to_key();
-	ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
+	ij_tell_added(get_text(new, "tenant_id"), altered ? DT_NOBEGIN : get_timestamp(new, "queued_at"));
 }
 
 static void
@@ -462,6 +464,8 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		(column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id") ||
 		 get_timestamp(new, "queued_at") < get_timestamp(old, "queued_at")))
 		ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
+	if (get_timestamp(new, "queued_at") > get_timestamp(old, "queued_at"))
+		ij_tell_hidden();
 
 	if (!step && !column_changed(old, new, "status_details"))
 	{
@@ -512,6 +516,7 @@ iot_jobs_guard_execution(PG_FUNCTION_ARGS)
 	}
 	else
 	{
+		ij_tell_hidden();
 		if (has_ids(&old, true))
 			ij_tell_ended(get_text(&old, "tenant_id"), get_text(&old, "job_id"), get_text(&old, "device_id"));
 		unsettle_counts(&old);

@@ -21,6 +21,10 @@
 #include "fault.h"
 #include "guard.h"
 #include "store.h"
+#include "tell.h"
+
+/* a job that comes and goes beside us is in the way so often before we give up */
+#define ATTEMPTS	3
 
 static text *
 generate_job_id(void)
@@ -33,13 +37,18 @@ generate_job_id(void)
 void
 ij_job_create(IjJob *wanted, IjJob *job, IjCounts *counts)
 {
+	int			attempts = 0;
+
 	ij_fanout_require_target(wanted);
 	if (wanted->job_id == NULL)
 		wanted->job_id = generate_job_id();
-	if (!ij_store_insert_job(wanted, job))
+	while (!ij_store_insert_job(wanted, job))
 	{
 		if (ij_store_get_job(wanted->tenant_id, wanted->job_id, false, job))
 			ij_error_job_exists(wanted->tenant_id, wanted->job_id);
+		/* the one in the way may have been deleted since */
+		if (++attempts < ATTEMPTS)
+			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("job \"%s\" could not be created", text_to_cstring(wanted->job_id)),
@@ -68,6 +77,9 @@ ij_job_update_expiry(const text *tenant_id, const text *job_id,
 	if (current.status != IJ_JOB_IN_PROGRESS)
 		ij_error_job_not_in_progress(&current);
 	ij_store_set_job_expiry(&current, expires, expires_at, job);
+	/* what a trigger of the operator made of it, the guard may not have seen */
+	if (job->expires)
+		ij_tell_deadline(job->expires_at);
 	IJ_FAULT(expiry_moved);
 }
 

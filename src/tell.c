@@ -70,6 +70,7 @@ typedef struct Told
 {
 	bool		everything;
 	bool		forget_marks;
+	bool		hidden;			/* see ij_tell_hidden() */
 	TimestampTz deadline;
 	TimestampTz added_from;		/* the earliest queued_at of what was added */
 	Bitmapset  *added_to;		/* the rooms of its tenants */
@@ -286,6 +287,21 @@ bool
 ij_tell_has_added(void)
 {
 	return told != NULL && told->added_to != NULL;
+}
+
+void
+ij_tell_hidden(void)
+{
+	Told	   *t = told_by_transaction();
+
+	if (t != NULL)
+		t->hidden = true;
+}
+
+bool
+ij_tell_has_hidden(void)
+{
+	return told != NULL && told->hidden;
 }
 
 /*

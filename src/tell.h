@@ -28,6 +28,10 @@ extern void ij_tell_added(const text *tenant_id, TimestampTz queued_at);
 /* has this transaction added any? */
 extern bool ij_tell_has_added(void);
 
+/* an open execution is not where it was, as long as the transaction is not rolled back */
+extern void ij_tell_hidden(void);
+extern bool ij_tell_has_hidden(void);
+
 /* the worker should look at every job that is not finished; no mark is in force any more */
 extern void ij_tell_everything(void);
 

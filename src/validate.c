@@ -270,15 +270,22 @@ interval_years(const Interval *interval)
 TimestampTz
 ij_validate_expires_in(const Interval *value)
 {
+	TimestampTz result;
+	const char *const positive = "argument \"expires_in\" must be positive";
+	const char *const leave_out = "Leave expires_in out for a job that never expires.";
+
 	if (interval_sign(value) <= 0)
-		ij_error_bad_argument("argument \"expires_in\" must be positive", NULL,
-							  "Leave expires_in out for a job that never expires.");
+		ij_error_bad_argument(positive, NULL, leave_out);
 	if (interval_years(value) > IJ_MAX_EXPIRY_YEARS)
 		ij_error_bad_argument("argument \"expires_in\" is too long", NULL,
 							  psprintf("A job expires at most %d years ahead.", IJ_MAX_EXPIRY_YEARS));
-	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-												   TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
-												   IntervalPGetDatum(value)));
+	result = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													 TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
+													 IntervalPGetDatum(value)));
+	/* '1 mon -29 days', in February */
+	if (result <= GetCurrentTransactionStartTimestamp())
+		ij_error_bad_argument(positive, NULL, leave_out);
+	return result;
 }
 
 void

@@ -86,6 +86,9 @@ SELECT status FROM cancel_job('fleet', 'all');
 
 SELECT use_fleet('devices', 'device_group_members');
 SELECT devices, group_members FROM iot_jobs_fleet;
+-- A device of which nobody could report.
+INSERT INTO devices (tenant_id, device_id) VALUES ('fleet', E'tab\t1');
+SELECT code, message, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_all => true)$$);
 DELETE FROM tenants WHERE tenant_id LIKE 'fleet%';
 SET client_min_messages = warning;
 DROP SCHEMA fleet CASCADE;

@@ -86,6 +86,26 @@ SELECT * FROM next('d3');
 COMMIT;
 SELECT next('d3', 3);
 SELECT * FROM next('d3');
+-- nor what it removes, or makes younger, before that is taken back
+SELECT add('d2', 1, 7);
+SELECT count(update_job_execution('t', 'j' || lpad(i::text, 3, '0'), 'd2', 'SUCCEEDED')) FROM generate_series(2, 6) i;
+BEGIN;
+SELECT status FROM delete_job_execution('t', 'j001', 'd2');
+SELECT job_id FROM start_next_pending_job_execution('t', 'd2');
+ROLLBACK;
+BEGIN;
+UPDATE job_executions SET queued_at = queued_at + interval '1 hour' WHERE job_id = 'j001' AND device_id = 'd2';
+SELECT job_id FROM start_next_pending_job_execution('t', 'd2');
+ROLLBACK;
+SELECT * FROM next('d2');
+SELECT * FROM next('d2');
+SELECT * FROM next('d2');
+-- One of the operator's triggers makes it older than the guard has seen it.
+CREATE FUNCTION earlier() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.queued_at := NEW.queued_at - interval '1 day'; RETURN NEW; END $$;
+CREATE TRIGGER priority BEFORE INSERT ON job_executions FOR EACH ROW EXECUTE FUNCTION earlier();
+SELECT total_executions FROM create_job('t', 'x', target_device_id => 'd2', job_id => 'urgent');
+DROP TRIGGER priority ON job_executions;
+SELECT * FROM next('d2');
 -- One's own addition is seen before anybody is told of it.
 BEGIN;
 SELECT add('d3', 21, 21, '100 hours');
