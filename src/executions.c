@@ -349,32 +349,20 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 			 errhint("Use force => true to delete an execution that a device has started.")));
 }
 
-void
+int64
 ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason)
 {
 	Jsonb	   *details = ij_reason(reason, IJ_REASON_JOB_CANCELED);
-	int64		changed;
-	int			batches;
+	text	   *from = NULL;
+	int64		changed = 0;
 
-	/*
-	 * Each batch begins where the one before ended, also if a trigger kept that as it was,
-	 * and has a snapshot of its own.  Nobody adds an execution now, since we hold the job;
-	 * but one may be given to a device where we had been.
-	 */
+	/* each batch begins where the one before ended, also if a trigger kept that as it was */
 	do
 	{
-		text	   *from = NULL;
-
-		changed = batches = 0;
-		do
-		{
-			changed += ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
-												 IJ_LOCK_WAIT, REJECT_BATCH, &from, NULL);
-			batches++;
-			IJ_FAULT(batch_rejected);
-		} while (from != NULL);
-	} while (batches > 1 && changed > 0 &&
-			 ij_store_first_execution(tenant_id, job_id, NULL, statuses, NULL) != NULL);
+		changed += ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
+											 IJ_LOCK_WAIT, REJECT_BATCH, &from, NULL);
+		IJ_FAULT(batch_rejected);
+	} while (from != NULL);
 
 	/*
 	 * We hold the job, so nobody adds an execution now; but one that was added and
@@ -385,4 +373,5 @@ ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, co
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not serialize access due to an execution added concurrently"),
 				 errhint("The transaction might succeed if retried.")));
+	return changed;
 }

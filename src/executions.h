@@ -55,8 +55,13 @@ extern void ij_execution_cancel(const text *tenant_id, const text *job_id, const
 extern void ij_execution_delete(const text *tenant_id, const text *job_id, const text *device_id,
 								bool force, IjExecution *was);
 
-/* reject all executions of a job that have one of these statuses; reason NULL: the default one */
-extern void ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason);
+/*
+ * Reject the executions of a job that have one of these statuses, and say how many;
+ * reason NULL: the default one.  The job is locked, so none is added meanwhile; but one
+ * that is given to another device by hand may be where the walk had been, which the
+ * caller is to look for if any was rejected.
+ */
+extern int64 ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason);
 
 /* the reason when nobody gave one */
 #define IJ_REASON_JOB_CANCELED	"job_canceled"

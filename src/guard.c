@@ -716,6 +716,9 @@ iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 	GuardRow	row = {0};
+	const int	queued = IJ_STATUS_BIT(IJ_EXEC_QUEUED);
+	text	   *tenant_id;
+	text	   *job_id;
 	IjIdentity	identity;
 
 	check_protocol(fcinfo, false);
@@ -723,11 +726,14 @@ iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
 
 	row.rel = trigdata->tg_relation;
 	row.tuple = trigdata->tg_newtuple;
-	if (is_trusted(get_text(&row, "tenant_id"), get_text(&row, "job_id")))
+	tenant_id = get_text(&row, "tenant_id");
+	job_id = get_text(&row, "job_id");
+	if (is_trusted(tenant_id, job_id))
 		return PointerGetDatum(NULL);
 	ij_catalog_become_owner(&identity);
-	ij_executions_reject(get_text(&row, "tenant_id"), get_text(&row, "job_id"),
-						 IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
+	while (ij_executions_reject(tenant_id, job_id, queued, NULL) > 0 &&
+		   ij_store_first_execution(tenant_id, job_id, NULL, queued, NULL) != NULL)
+		;
 	ij_catalog_become_again(&identity);
 	IJ_FAULT(guard_rejected);
 	return PointerGetDatum(NULL);

@@ -15,6 +15,7 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 
+#include "counts.h"
 #include "errors.h"
 #include "executions.h"
 #include "fanout.h"
@@ -83,12 +84,30 @@ ij_job_update_expiry(const text *tenant_id, const text *job_id,
 	IJ_FAULT(expiry_moved);
 }
 
+/* The counts are wanted anyway, and tell whether one is left. */
+static void
+reject_all(const IjJob *job, int statuses, const text *reason, IjCounts *counts)
+{
+	int64		left;
+	int64		rejected;
+
+	do
+	{
+		rejected = ij_executions_reject(job->tenant_id, job->job_id, statuses, reason);
+		ij_counts_of_job(job->tenant_id, job->job_id, false, counts);
+		left = 0;
+		for (int i = 0; i < IJ_EXEC_STATUSES; i++)
+			left += (statuses & IJ_STATUS_BIT(i)) ? counts->by_status[i] : 0;
+	} while (rejected > 0 && left > 0);
+}
+
 /*
  * A job that was cancelled without force may be cancelled once more with it: then
  * the executions that devices had started go, too.
  */
 void
-ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, bool force, IjJob *job)
+ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, bool force, IjJob *job,
+			  IjCounts *counts)
 {
 	int			statuses = force ? IJ_OPEN_STATUSES : IJ_STATUS_BIT(IJ_EXEC_QUEUED);
 	int			by = force ? IJ_BY_OPERATOR_FORCE : IJ_BY_OPERATOR;
@@ -97,14 +116,14 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 	lock_job(tenant_id, job_id, job);
 	if (job->status == IJ_JOB_CANCELED && force)
 	{
-		ij_executions_reject(tenant_id, job_id, statuses, reason);
+		reject_all(job, statuses, reason, counts);
 		return;
 	}
 	if (!ij_job_step_allowed(job->status, IJ_JOB_CANCELED, by))
 		ij_error_job_step(job, ij_job_status_name(IJ_JOB_CANCELED),
 						  job->status == IJ_JOB_CANCELED ? "Use force => true to cancel the executions that are still IN_PROGRESS." : NULL);
 
-	ij_executions_reject(tenant_id, job_id, statuses, reason);
+	reject_all(job, statuses, reason, counts);
 	was_trusted = ij_guard_begin_trust(job);
 	PG_TRY();
 	{

@@ -11,7 +11,8 @@
 extern void ij_job_create(IjJob *wanted, IjJob *job, IjCounts *counts);
 extern void ij_job_update_expiry(const text *tenant_id, const text *job_id,
 								 bool expires, TimestampTz expires_at, IjJob *job);
-extern void ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, bool force, IjJob *job);
+extern void ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, bool force, IjJob *job,
+						  IjCounts *counts);
 extern void ij_job_delete(const text *tenant_id, const text *job_id, bool force, IjJob *job);
 
 /* hand all finished jobs not updated since to the worker for deletion; how many */

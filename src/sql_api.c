@@ -435,14 +435,15 @@ iot_jobs_cancel_job(PG_FUNCTION_ARGS)
 	text	   *reason;
 	bool		force;
 	IjJob		job;
+	IjCounts	counts;
 
 	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	job_id = id_argument(fcinfo, 1, "job_id");
 	reason = reason_argument(fcinfo, 2);
 	force = bool_argument(fcinfo, 3, "force");
-	ij_job_cancel(tenant_id, job_id, reason, force, &job);
-	return counted_job_result(fcinfo, &job, false);
+	ij_job_cancel(tenant_id, job_id, reason, force, &job, &counts);
+	return job_result(fcinfo, &job, &counts);
 }
 
 Datum
