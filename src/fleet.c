@@ -10,6 +10,7 @@
 #include "fleet.h"
 
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -19,6 +20,9 @@
 
 /* devices that one fetch from the registry brings; larger batches were measured no faster */
 #define WALK_BATCH	1000
+
+/* of an id that cannot be used, in the error */
+#define SHOWN_BYTES	100
 
 bool
 ij_fleet_get(IjFleet *fleet)
@@ -126,8 +130,9 @@ ij_fleet_walk(const IjFleet *fleet, const text *tenant_id, const text *group_id,
 			if ((complaint = ij_validate_id_complaint("device_id", device)) != NULL)
 				ereport(ERROR,
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("relation \"%s\" lists device \"%s\": %s", get_rel_name(registry),
-								text_to_cstring(device), complaint),
+						 errmsg("relation \"%s\" lists device \"%.*s\": %s", get_rel_name(registry),
+								pg_mbcliplen(VARDATA_ANY(device), VARSIZE_ANY_EXHDR(device), SHOWN_BYTES),
+								VARDATA_ANY(device), complaint),
 						 errdetail("No function would take a report of it."),
 						 errhint("Give the device another id, or choose a relation with use_fleet() that does not list it.")));
 

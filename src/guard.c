@@ -392,12 +392,17 @@ static void
 guard_execution_insert(GuardRow *new)
 {
 	IjExecStatus status;
-	bool		altered;
 
 	refuse_empty_id(new, "tenant_id");
 	refuse_empty_id(new, "job_id");
 	refuse_empty_id(new, "device_id");
 	unsettle_counts(new);
+	/* what a trigger after ours makes of it, nobody knows: job, tenant, age */
+	if (ij_shape_of_executions(new->rel)->altered_later)
+	{
+		ij_shape_leave_to_key();
+		ij_tell_added_somewhere();
+	}
 	if (!exec_status_of(new, &status) || !has_ids(new, true))
 		return;
 	if (status != IJ_EXEC_QUEUED)
@@ -407,11 +412,7 @@ guard_execution_insert(GuardRow *new)
 				 errhint("An execution starts as QUEUED.")));
 	keep_order(new, "queued_at", "last_updated_at");
 	require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
-	altered = ij_shape_of_executions(new->rel)->altered;
-	/* a trigger after ours may give it to a job that we have not seen, and another age */
-	if (altered)
-		ij_shape_leave_to_key();
-	ij_tell_added(get_text(new, "tenant_id"), altered ? DT_NOBEGIN : get_timestamp(new, "queued_at"));
+	ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
 }
 
 static void
@@ -464,7 +465,8 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		(column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id") ||
 		 get_timestamp(new, "queued_at") < get_timestamp(old, "queued_at")))
 		ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
-	if (get_timestamp(new, "queued_at") > get_timestamp(old, "queued_at"))
+	if (column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id") ||
+		get_timestamp(new, "queued_at") > get_timestamp(old, "queued_at"))
 		ij_tell_hidden();
 
 	if (!step && !column_changed(old, new, "status_details"))
@@ -585,7 +587,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	/* whatever we knew of a job may just have become wrong */
 	held_job.transaction = InvalidLocalTransactionId;
 
-	if (!job_status_of(old, &from) || !job_status_of(new, &to) || !has_ids(new, false))
+	if (!job_status_of(old, &from) || !job_status_of(new, &to) || !has_ids(old, false) || !has_ids(new, false))
 		return;
 	step = (from != to);
 	if (step)

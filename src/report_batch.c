@@ -15,6 +15,7 @@
 
 #include "report_batch.h"
 
+#include "catalog/pg_collation_d.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
@@ -184,12 +185,15 @@ typedef struct KeyOrder
 static Oid
 collation_of(Oid relation, const char *column)
 {
+	AttrNumber	number = get_attnum(relation, column);
 	Oid			type;
 	int32		typmod;
-	Oid			collation;
+	Oid			collation = InvalidOid;
 
-	get_atttypetypmodcoll(relation, get_attnum(relation, column), &type, &typmod, &collation);
-	return collation;
+	if (number != InvalidAttrNumber)
+		get_atttypetypmodcoll(relation, number, &type, &typmod, &collation);
+	/* if it is not as it should be, there will be an error that says so */
+	return OidIsValid(collation) ? collation : DEFAULT_COLLATION_OID;
 }
 
 static int

@@ -413,23 +413,30 @@ is_key_to_job(Relation rel, const Trigger *trigger)
 	return false;
 }
 
-/* A BEFORE trigger of the operator may suppress the row, or change it in turn. */
-static bool
-has_other_before_trigger(Relation rel)
+/*
+ * A BEFORE trigger of the operator may suppress the row, or change it in turn.  They fire
+ * in the order of their names.
+ */
+static void
+look_at_before_triggers(Relation rel, IjShape *shape)
 {
 	int16		any_change = TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
 	TriggerDesc *desc = copy_of_triggers(rel);
-	bool		result = false;
 
-	for (int i = 0; desc != NULL && i < desc->numtriggers && !result; i++)
+	shape->altered = shape->altered_later = false;
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
 	{
 		const Trigger *trigger = &desc->triggers[i];
 
-		result = TRIGGER_FOR_BEFORE(trigger->tgtype) && (trigger->tgtype & any_change) != 0 &&
-			trigger->tgenabled != TRIGGER_DISABLED && !is_guard(trigger);
+		if (!TRIGGER_FOR_BEFORE(trigger->tgtype) || (trigger->tgtype & any_change) == 0 ||
+			trigger->tgenabled == TRIGGER_DISABLED || is_guard(trigger))
+			continue;
+		shape->altered = true;
+		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_INSERT(trigger->tgtype) &&
+			strcmp(trigger->tgname, "iot_jobs_guard") > 0)
+			shape->altered_later = true;
 	}
 	FreeTriggerDesc(desc);
-	return result;
 }
 
 /* ------------------------------------------------------------------------
@@ -679,7 +686,7 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	if (shape == &executions_shape)
 	{
 		look_at_life(rel, shape);
-		shape->altered = has_other_before_trigger(rel);
+		look_at_before_triggers(rel, shape);
 	}
 	shape->by_device = InvalidOid;
 	shape->device_order = false;

@@ -69,6 +69,7 @@ typedef struct IjShape
 	Oid			primary_key;
 	Oid			by_device;		/* an index whose first keys are tenant and device */
 	bool		altered;		/* a BEFORE trigger other than the guard may change rows */
+	bool		altered_later;	/* a new one, after the guard has seen it */
 	TransactionId guarded;		/* since this transaction; 0: for a long time */
 	IjCountedTable counted;		/* life is 0 if no guard notes changes */
 	bool		plain_update;	/* an update, or a job's completion, is the new version and these index entries */

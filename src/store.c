@@ -257,7 +257,6 @@ ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *l
 	IjArgs		args = {0};
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *result;
-	bool		isnull;
 
 	ij_arg_timestamp(&args, true, after);
 	ij_arg_timestamp(&args, true, upto);
@@ -265,7 +264,7 @@ ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *l
 	ij_query_begin();
 	*last = upto;
 	if (ij_query_execute(IJ_SQL_DUE_JOBS, &args) >= (uint64) limit)
-		*last = DatumGetTimestampTz(SPI_getbinval(IJ_QUERY_ROW(SPI_processed - 1), 3, &isnull));
+		(void) ij_rows_timestamp(IJ_QUERY_ROW(SPI_processed - 1), 3, last);
 	result = ij_query_read_rows(caller, sizeof(IjJobKey), read_key);
 	ij_query_end();
 	return result;
@@ -292,12 +291,11 @@ ij_store_next_deadline(TimestampTz after)
 {
 	IjArgs		args = {0};
 	TimestampTz result = DT_NOEND;
-	bool		isnull;
 
 	ij_arg_timestamp(&args, true, after);
 	ij_query_begin();
 	if (ij_query_execute(IJ_SQL_NEXT_DEADLINE, &args) > 0)
-		result = DatumGetTimestampTz(SPI_getbinval(IJ_QUERY_ROW(0), 1, &isnull));
+		(void) ij_rows_timestamp(IJ_QUERY_ROW(0), 1, &result);
 	ij_query_end();
 	return result;
 }
@@ -612,6 +610,7 @@ for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, con
 	ij_query_begin();
 	count = ij_query_execute(lock, &args);
 	batch = SPI_tuptable;
+	ij_rows_check_type(batch->tupdesc, 1, TEXTOID);
 	for (uint64 i = 0; i < count; i++)
 	{
 		/* argument 3 of every statement about one execution is its device */

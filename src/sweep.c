@@ -214,6 +214,7 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, mark,
 												IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
 	text	   *last = NULL;
+	Jsonb	   *reason;
 	int64		changed = 0;
 	bool		gave_way = false;
 	bool		open;
@@ -229,12 +230,13 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 		return complete(job, yields, counts);
 
 	IJ_FAULT(expiry_begun);
+	reason = ij_reason(NULL, "job_expired");
 	/* a trigger of the operator may keep a whole batch as it was, and not those behind it */
 	for (bool kept = (from != NULL); kept; from = last)
 	{
 		changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
-											IJ_EXEC_TIMED_OUT, ij_reason(NULL, "job_expired"),
-											IJ_LOCK_SKIP, max_rows, &last, yields ? &gave_way : NULL);
+											IJ_EXEC_TIMED_OUT, reason, IJ_LOCK_SKIP, max_rows, &last,
+											yields ? &gave_way : NULL);
 		kept = changed == 0 && !gave_way && last != NULL && !ij_same_text(last, from);
 	}
 	counts->expired += changed;

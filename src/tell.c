@@ -283,10 +283,21 @@ ij_tell_added(const text *tenant_id, TimestampTz queued_at)
 	t->added_from = Min(t->added_from, queued_at);
 }
 
+void
+ij_tell_added_somewhere(void)
+{
+	Told	   *t = told_by_transaction();
+
+	if (t != NULL)
+		t->forget_marks = true;
+	else
+		ij_root_note_unattached();
+}
+
 bool
 ij_tell_has_added(void)
 {
-	return told != NULL && told->added_to != NULL;
+	return told != NULL && (told->added_to != NULL || told->forget_marks);
 }
 
 void
@@ -296,6 +307,8 @@ ij_tell_hidden(void)
 
 	if (t != NULL)
 		t->hidden = true;
+	else
+		ij_root_note_unattached();
 }
 
 bool

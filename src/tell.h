@@ -26,6 +26,7 @@ extern void ij_tell_deadline(TimestampTz deadline);
 extern void ij_tell_added(const text *tenant_id, TimestampTz queued_at);
 
 /* has this transaction added any? */
+extern void ij_tell_added_somewhere(void);	/* perhaps, in whatever tenant */
 extern bool ij_tell_has_added(void);
 
 /* an open execution is not where it was, as long as the transaction is not rolled back */
