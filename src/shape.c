@@ -778,14 +778,21 @@ is_watched(void)
 /*
  * The foreign key asks for a row that this transaction inserted at the end of the
  * statement, and relies on every change until then to have asked for itself.  Where the
- * guard has seen the job, and holds it, that is of no interest.
+ * guard has seen the job, and holds it, that is of no interest.  The subtransaction that
+ * inserted last such a row, for it may be taken back, and the row with it.
  */
-static LocalTransactionId left_to_key = InvalidLocalTransactionId;
+static TransactionId left_to_key = InvalidTransactionId;
 
 void
 ij_shape_leave_to_key(void)
 {
-	left_to_key = ij_my_local_transaction_id();
+	left_to_key = GetCurrentTransactionId();
+}
+
+static bool
+is_left_to_key(void)
+{
+	return TransactionIdIsValid(left_to_key) && TransactionIdIsCurrentTransactionId(left_to_key);
 }
 
 static bool
@@ -850,7 +857,7 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 	return shape->usable && is_of_age(shape) &&
 		(use != IJ_DIRECT_CLAIM || OidIsValid(shape->by_device)) &&
 		(use == IJ_DIRECT_READ || (SessionReplicationRole != SESSION_REPLICATION_ROLE_REPLICA &&
-								   left_to_key != ij_my_local_transaction_id())) &&
+								   !is_left_to_key())) &&
 		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, shape, use) &&
 		policy_allows(rel, shape, tenant_id);
 }
