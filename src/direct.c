@@ -206,11 +206,13 @@ next_of_job(IjDirect *direct)
 text *
 ij_direct_first(IjDirect *direct, const text *job_id, const text *from, int statuses, bool *gave_way)
 {
+	IjExecStatus status;
+
 	direct->gave_way = gave_way;
 	ij_walk_job(direct, job_id, from);
 	while (next_of_job(direct))
 	{
-		if (statuses & ij_direct_status_bit(direct, direct->found))
+		if (ij_direct_has_status(direct, direct->found, statuses, &status))
 			return ij_copy_text(ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));
 	}
 	return NULL;

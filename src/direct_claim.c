@@ -155,9 +155,8 @@ offer(IjDirect *direct, Queue *queue, TupleTableSlot *slot, const Candidate *aft
 	Candidate	candidate;
 	int			place;
 
-	if ((queue->statuses & ij_direct_status_bit(direct, slot)) == 0)
+	if (!ij_direct_has_status(direct, slot, queue->statuses, &candidate.status))
 		return;
-	candidate.status = ij_direct_status(direct, slot);
 	candidate.tid = slot->tts_tid;
 	candidate.job_id = ij_slot_text(slot, direct->shape->columns[IJ_E_JOB_ID]);
 	ij_slot_timestamp(slot, direct->shape->columns[IJ_E_QUEUED_AT], &candidate.queued_at);
@@ -212,9 +211,10 @@ is_complete(const IjDirect *direct, const Queue *queue, TupleTableSlot *slot)
 static bool
 is_over(const IjDirect *direct, TupleTableSlot *slot)
 {
+	IjExecStatus status;
 	bool		isnull;
 
-	return (ij_direct_status_bit(direct, slot) & ~IJ_OPEN_STATUSES) != 0 &&
+	return ij_direct_has_status(direct, slot, IJ_ALL_STATUSES & ~IJ_OPEN_STATUSES, &status) &&
 		(!TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
 		 !TransactionIdIsCurrentTransactionId(DatumGetTransactionId(
 			slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull))));

@@ -50,21 +50,19 @@ ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column)
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
 
-IjExecStatus
-ij_direct_status(const IjDirect *direct, TupleTableSlot *slot)
+static IjExecStatus
+status_of(const IjDirect *direct, TupleTableSlot *slot)
 {
 	return ij_rows_exec_status(ij_slot_text(slot, direct->shape->columns[IJ_E_STATUS]));
 }
 
-int
-ij_direct_status_bit(const IjDirect *direct, TupleTableSlot *slot)
+bool
+ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status)
 {
 	const text *word = ij_slot_text(slot, direct->shape->columns[IJ_E_STATUS]);
-	IjExecStatus status;
 
-	if (word == NULL || !ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), &status))
-		return 0;
-	return IJ_STATUS_BIT(status);
+	return word != NULL && ij_exec_status_parse(VARDATA_ANY(word), VARSIZE_ANY_EXHDR(word), status) &&
+		(statuses & IJ_STATUS_BIT(*status)) != 0;
 }
 
 static int64
@@ -83,7 +81,7 @@ ij_direct_read(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execut
 	execution->job_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_JOB_ID]));
 	execution->tenant_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_TENANT_ID]));
 	execution->device_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_DEVICE_ID]));
-	execution->status = ij_direct_status(direct, slot);
+	execution->status = status_of(direct, slot);
 	execution->status_details = ij_slot_copy_jsonb(slot, columns[IJ_E_STATUS_DETAILS]);
 	execution->execution_number = number_of(direct, slot);
 	ij_slot_timestamp(slot, columns[IJ_E_QUEUED_AT], &execution->queued_at);
@@ -226,8 +224,9 @@ static bool
 meets(IjDirect *direct, const IjExecutionChange *change)
 {
 	const AttrNumber *columns = direct->shape->columns;
+	IjExecStatus status;
 
-	return (change->from & ij_direct_status_bit(direct, direct->found)) != 0 &&
+	return ij_direct_has_status(direct, direct->found, change->from, &status) &&
 		(!change->expects || number_of(direct, direct->found) == change->expected_number) &&
 		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_JOB_ID]), change->job_id) &&
 		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
@@ -258,7 +257,7 @@ is_stale_start(IjDirect *direct, const IjExecutionChange *change, TimestampTz st
 	ij_slot_timestamp(direct->found, columns[IJ_E_QUEUED_AT], &queued);
 	if (started >= queued)
 		return false;
-	if (ij_direct_status(direct, direct->found) != change->to)
+	if (status_of(direct, direct->found) != change->to)
 		return true;
 	details = ij_slot_copy_jsonb(direct->found, columns[IJ_E_STATUS_DETAILS]);
 	return change->status_details != NULL &&
@@ -380,7 +379,7 @@ update_found(IjDirect *direct, const IjExecutionChange *change)
 	result = ij_direct_put(direct, open);
 	if (result == TM_Ok)
 	{
-		direct->was = ij_direct_status(direct, direct->found);
+		direct->was = status_of(direct, direct->found);
 		if (!open)
 			ij_tell_ended(ij_slot_text(direct->changed, columns[IJ_E_TENANT_ID]),
 						  ij_slot_text(direct->changed, columns[IJ_E_JOB_ID]),
@@ -399,7 +398,7 @@ delete_found(IjDirect *direct, const IjExecutionChange *change)
 
 	if (result == TM_Ok)
 	{
-		direct->was = ij_direct_status(direct, direct->found);
+		direct->was = status_of(direct, direct->found);
 		ij_tell_hidden();
 		ij_tell_ended(direct->tenant_id, change->job_id,
 					  ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));

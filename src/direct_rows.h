@@ -78,8 +78,9 @@ ij_slot_timestamp(TupleTableSlot *slot, AttrNumber column, TimestampTz *result)
 
 extern text *ij_copy_text(const text *value);
 extern Jsonb *ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column);
-extern IjExecStatus ij_direct_status(const IjDirect *direct, TupleTableSlot *slot);
-extern int	ij_direct_status_bit(const IjDirect *direct, TupleTableSlot *slot); /* 0: it has none of ours */
+
+/* has the row one of these?  as SQL would say: one that is none of ours is no error */
+extern bool ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status);
 extern void ij_direct_read(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execution);
 
 /*

@@ -421,6 +421,8 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	IjExecStatus from;
 	IjExecStatus to;
 	bool		step;
+	bool		moved;
+	TimestampTz queued;
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	TimestampTz updated = get_timestamp(new, "last_updated_at");
 	TimestampTz least;
@@ -461,12 +463,11 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	}
 
 	/* one that goes to another device, or back in time, may be where nobody looks any more */
-	if (ij_exec_is_open(to) &&
-		(column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id") ||
-		 get_timestamp(new, "queued_at") < get_timestamp(old, "queued_at")))
-		ij_tell_added(get_text(new, "tenant_id"), get_timestamp(new, "queued_at"));
-	if (column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id") ||
-		get_timestamp(new, "queued_at") > get_timestamp(old, "queued_at"))
+	moved = column_changed(old, new, "tenant_id") || column_changed(old, new, "device_id");
+	queued = get_timestamp(new, "queued_at");
+	if (ij_exec_is_open(to) && (moved || queued < get_timestamp(old, "queued_at")))
+		ij_tell_added(get_text(new, "tenant_id"), queued);
+	if (moved || queued > get_timestamp(old, "queued_at"))
 		ij_tell_hidden();
 
 	if (!step && !column_changed(old, new, "status_details"))

@@ -778,8 +778,8 @@ is_watched(void)
 /*
  * The foreign key asks for a row that this transaction inserted at the end of the
  * statement, and relies on every change until then to have asked for itself.  Where the
- * guard has seen the job, and holds it, that is of no interest.  The subtransaction that
- * inserted last such a row, for it may be taken back, and the row with it.
+ * guard has seen the job, and holds it, that is of no interest.  Kept is the
+ * subtransaction that inserted such a row last: if it is taken back, so is the row.
  */
 static TransactionId left_to_key = InvalidTransactionId;
 

@@ -111,6 +111,20 @@ told_by_transaction(void)
 	return told;
 }
 
+/*
+ * The same, for what marks of claims rely on: if there is nobody to tell, nobody may rely
+ * on it any more.
+ */
+static Told *
+told_to_marks(void)
+{
+	Told	   *t = told_by_transaction();
+
+	if (t == NULL)
+		ij_root_note_unattached();
+	return t;
+}
+
 static text *
 keep_text(const text *value)
 {
@@ -258,25 +272,20 @@ ij_tell_deadline(TimestampTz deadline)
 void
 ij_tell_everything(void)
 {
-	Told	   *t = told_by_transaction();
+	Told	   *t = told_to_marks();
 
 	if (t != NULL)
 		t->everything = t->forget_marks = true;
-	else
-		ij_root_note_unattached();
 }
 
 void
 ij_tell_added(const text *tenant_id, TimestampTz queued_at)
 {
-	Told	   *t = told_by_transaction();
+	Told	   *t = told_to_marks();
 	MemoryContext old;
 
 	if (t == NULL)
-	{
-		ij_root_note_unattached();
 		return;
-	}
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	t->added_to = bms_add_member(t->added_to, ij_marks_room(tenant_id));
 	MemoryContextSwitchTo(old);
@@ -286,12 +295,10 @@ ij_tell_added(const text *tenant_id, TimestampTz queued_at)
 void
 ij_tell_added_somewhere(void)
 {
-	Told	   *t = told_by_transaction();
+	Told	   *t = told_to_marks();
 
 	if (t != NULL)
 		t->forget_marks = true;
-	else
-		ij_root_note_unattached();
 }
 
 bool
@@ -303,12 +310,10 @@ ij_tell_has_added(void)
 void
 ij_tell_hidden(void)
 {
-	Told	   *t = told_by_transaction();
+	Told	   *t = told_to_marks();
 
 	if (t != NULL)
 		t->hidden = true;
-	else
-		ij_root_note_unattached();
 }
 
 bool

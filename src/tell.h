@@ -25,11 +25,13 @@ extern void ij_tell_deadline(TimestampTz deadline);
 /* an execution of this tenant was added that was queued at this time */
 extern void ij_tell_added(const text *tenant_id, TimestampTz queued_at);
 
+/* ... perhaps, and in whatever tenant */
+extern void ij_tell_added_somewhere(void);
+
 /* has this transaction added any? */
-extern void ij_tell_added_somewhere(void);	/* perhaps, in whatever tenant */
 extern bool ij_tell_has_added(void);
 
-/* an open execution is not where it was, as long as the transaction is not rolled back */
+/* this transaction does not find an execution where others do, and would itself after a rollback */
 extern void ij_tell_hidden(void);
 extern bool ij_tell_has_hidden(void);
 
