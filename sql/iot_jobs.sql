@@ -191,7 +191,12 @@ COMMENT ON FUNCTION delete_job IS 'have a job and its executions removed by the 
 CREATE FUNCTION purge_jobs(tenant_id text, older_than interval)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'iot_jobs_purge_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
-COMMENT ON FUNCTION purge_jobs IS 'delete_job for every finished job not updated for that long; a NULL tenant means every tenant the caller may see';
+COMMENT ON FUNCTION purge_jobs IS 'delete_job for every finished job of a tenant not updated for that long';
+
+CREATE FUNCTION purge_all_jobs(older_than interval)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'iot_jobs_purge_all_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION purge_all_jobs IS 'purge_jobs for every tenant whose jobs the caller may see';
 
 CREATE FUNCTION list_job_executions_for_job(
     tenant_id text,
@@ -664,7 +669,7 @@ COMMENT ON FUNCTION iot_jobs_cascade_cancel IS 'rejects the QUEUED executions of
 
 -- What writes is for roles that were given it; what reads obeys the caller's rights on the tables.
 REVOKE EXECUTE ON FUNCTION
-    create_job, update_job, cancel_job, delete_job, purge_jobs,
+    create_job, update_job, cancel_job, delete_job, purge_jobs, purge_all_jobs,
     cancel_job_execution, delete_job_execution,
     start_next_pending_job_execution, update_job_execution,
     claim_job_executions, update_job_executions,

@@ -15,7 +15,7 @@ extern void ij_job_cancel(const text *tenant_id, const text *job_id, const text 
 						  IjCounts *counts);
 extern void ij_job_delete(const text *tenant_id, const text *job_id, bool force, IjJob *job);
 
-/* hand all finished jobs not updated since to the worker for deletion; how many */
+/* hand all finished jobs not updated since to the worker for deletion, of every tenant if it is NULL; how many */
 extern int64 ij_jobs_purge(const text *tenant_id, TimestampTz updated_before);
 
 #endif							/* IJ_JOBS_H */

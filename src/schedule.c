@@ -425,10 +425,15 @@ iot_jobs_schedule_job_retention(PG_FUNCTION_ARGS)
 
 	initStringInfo(&command);
 	if (tenant_id != NULL)
+	{
 		append_tenant_setting(&command, tenant_id);
-	appendStringInfo(&command, "SELECT %s.purge_jobs(", ij_catalog_schema());
-	append_text(&command, "tenant_id", tenant_id);
-	append_interval(&command, ", older_than", keep);
+		appendStringInfo(&command, "SELECT %s.purge_jobs(", ij_catalog_schema());
+		append_text(&command, "tenant_id", tenant_id);
+		appendStringInfoString(&command, ", ");
+	}
+	else
+		appendStringInfo(&command, "SELECT %s.purge_all_jobs(", ij_catalog_schema());
+	append_interval(&command, "older_than", keep);
 	appendStringInfoChar(&command, ')');
 
 	PG_RETURN_INT64(schedule_command(row_name, schedule, command.data));

@@ -46,6 +46,7 @@ PG_FUNCTION_INFO_V1(iot_jobs_update_job);
 PG_FUNCTION_INFO_V1(iot_jobs_cancel_job);
 PG_FUNCTION_INFO_V1(iot_jobs_delete_job);
 PG_FUNCTION_INFO_V1(iot_jobs_purge_jobs);
+PG_FUNCTION_INFO_V1(iot_jobs_purge_all_jobs);
 PG_FUNCTION_INFO_V1(iot_jobs_list_job_executions_for_job);
 PG_FUNCTION_INFO_V1(iot_jobs_list_job_executions_for_device);
 PG_FUNCTION_INFO_V1(iot_jobs_cancel_job_execution);
@@ -462,20 +463,34 @@ iot_jobs_delete_job(PG_FUNCTION_ARGS)
 	return counted_job_result(fcinfo, &job, false);
 }
 
+/* that long before this transaction */
+static TimestampTz
+age_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+
+	require(fcinfo, number, name);
+	ij_validate_age(name, PG_GETARG_INTERVAL_P(number));
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+												   TimestampTzGetDatum(now), PG_GETARG_DATUM(number)));
+}
+
 Datum
 iot_jobs_purge_jobs(PG_FUNCTION_ARGS)
 {
 	text	   *tenant_id;
-	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	TimestampTz before;
 
 	enter_to_write(fcinfo);
-	tenant_id = optional_id_argument(fcinfo, 0, "tenant_id");
-	require(fcinfo, 1, "older_than");
-	ij_validate_age("older_than", PG_GETARG_INTERVAL_P(1));
-	before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
-													 TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
-	PG_RETURN_INT64(ij_jobs_purge(tenant_id, before));
+	tenant_id = id_argument(fcinfo, 0, "tenant_id");
+	PG_RETURN_INT64(ij_jobs_purge(tenant_id, age_argument(fcinfo, 1, "older_than")));
+}
+
+/* a function of its own: a tenant that is NULL by mistake must not mean all of them */
+Datum
+iot_jobs_purge_all_jobs(PG_FUNCTION_ARGS)
+{
+	enter_to_write(fcinfo);
+	PG_RETURN_INT64(ij_jobs_purge(NULL, age_argument(fcinfo, 0, "older_than")));
 }
 
 Datum

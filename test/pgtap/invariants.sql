@@ -186,7 +186,7 @@ BEGIN
             ELSIF dice < 99 THEN
                 call := 'purge_jobs';
                 predicted := 'ok';
-                PERFORM purge_jobs(CASE WHEN forced THEN tenant END, '0');
+                IF forced THEN PERFORM purge_jobs(tenant, '0'); ELSE PERFORM purge_all_jobs('0'); END IF;
             ELSE
                 call := 'look';
                 predicted := CASE WHEN j.job_id IS NULL THEN 'IJ001' ELSE 'ok' END;

@@ -3,7 +3,7 @@ BEGIN;
 SET LOCAL client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS iot_jobs;
-SELECT plan(64);
+SELECT plan(65);
 
 INSERT INTO tenants (tenant_id) VALUES ('acme'), ('globex');
 INSERT INTO devices (tenant_id, device_id) SELECT 'acme', 'device-' || i FROM generate_series(1, 9) i;
@@ -15,7 +15,7 @@ INSERT INTO device_group_members (tenant_id, group_id, device_id) SELECT 'acme',
 SELECT has_table('public', t, t || ' is a table') FROM unnest(array['jobs', 'job_executions', 'tenants', 'devices', 'device_groups', 'device_group_members']) t;
 SELECT has_view('public', 'iot_jobs_worker', 'the view of the worker');
 SELECT has_function('public', f, f || ' is a function')
-FROM unnest(array['create_job', 'describe_job', 'list_jobs', 'update_job', 'cancel_job', 'delete_job', 'purge_jobs', 'list_job_executions_for_job',
+FROM unnest(array['create_job', 'describe_job', 'list_jobs', 'update_job', 'cancel_job', 'delete_job', 'purge_jobs', 'purge_all_jobs', 'list_job_executions_for_job',
                   'list_job_executions_for_device', 'cancel_job_execution', 'delete_job_execution', 'get_pending_job_executions', 'start_next_pending_job_execution',
                   'describe_job_execution', 'update_job_execution', 'claim_job_executions', 'update_job_executions', 'run_job_sweep']) f;
 SELECT has_trigger('public', 'jobs', 'iot_jobs_guard', 'jobs are guarded');

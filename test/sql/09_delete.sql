@@ -62,6 +62,7 @@ SELECT status, execution_number FROM delete_job_execution('delete', 'e', 'd3');
 SELECT total_executions FROM describe_job('delete', 'e');
 
 -- Retention: finished jobs, not touched for that long, of one tenant or of all that are visible.
+-- Who asks for all says so: a tenant that is NULL by mistake is an error.
 SELECT FROM (VALUES ('old completed'), ('old canceled'), ('old live'), ('young completed')) j (id), create_job('delete', 't', target_device_id => 'd5', job_id => j.id);
 SELECT FROM create_job('delete-b', 't', target_all => true, job_id => 'old canceled');
 SELECT FROM (VALUES ('old completed'), ('young completed')) j (id), update_job_execution('delete', j.id, 'd5', 'SUCCEEDED');
@@ -76,13 +77,16 @@ SELECT purge_jobs('delete', interval '30 days');
 SELECT job_id, status FROM jobs WHERE tenant_id = 'delete' ORDER BY 1;
 SELECT purge_jobs('delete', interval '30 days');
 SELECT status FROM describe_job('delete-b', 'old canceled');
-SELECT purge_jobs(NULL, interval '30 days');
+SELECT ijtest.outcome($$SELECT purge_jobs(NULL, interval '30 days')$$) AS null_tenant;
+SELECT purge_all_jobs(interval '30 days');
 SELECT status FROM describe_job('delete-b', 'old canceled');
 SELECT purge_jobs('delete', interval '0') AS all_finished;
 SELECT purge_jobs('no such tenant', interval '0');
 SELECT ijtest.outcome($$SELECT purge_jobs('delete', NULL)$$) AS null_age,
        ijtest.outcome($$SELECT purge_jobs('delete', interval '-1 s')$$) AS negative,
-       ijtest.outcome($$SELECT purge_jobs('', interval '1 s')$$) AS empty_tenant;
+       ijtest.outcome($$SELECT purge_jobs('', interval '1 s')$$) AS empty_tenant,
+       ijtest.outcome($$SELECT purge_all_jobs(NULL)$$) AS all_null_age,
+       ijtest.outcome($$SELECT purge_all_jobs(interval '-1 s')$$) AS all_negative;
 SELECT ijtest.outcome($$SELECT purge_jobs('delete', interval '170000000 years')$$) AS longer_than_time_itself;
 SELECT unfinished FROM run_job_sweep();
 SELECT job_id, status FROM jobs WHERE tenant_id IN ('delete', 'delete-b') ORDER BY 1;

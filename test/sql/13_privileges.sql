@@ -17,7 +17,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON jobs, job_executions TO regress_ij_app, 
 GRANT SELECT ON tenants, devices, device_groups, device_group_members TO regress_ij_app, regress_ij_operator;
 GRANT SELECT ON jobs TO regress_ij_gateway;
 GRANT SELECT, UPDATE ON job_executions TO regress_ij_gateway;
-GRANT EXECUTE ON FUNCTION create_job, update_job, cancel_job, delete_job, purge_jobs, cancel_job_execution, delete_job_execution,
+GRANT EXECUTE ON FUNCTION create_job, update_job, cancel_job, delete_job, purge_jobs, purge_all_jobs, cancel_job_execution, delete_job_execution,
     start_next_pending_job_execution, update_job_execution, claim_job_executions, update_job_executions, run_job_sweep
     TO regress_ij_app, regress_ij_operator;
 GRANT EXECUTE ON FUNCTION start_next_pending_job_execution, update_job_execution, claim_job_executions, update_job_executions TO regress_ij_gateway;
@@ -68,7 +68,7 @@ SELECT current_setting('app.tenant_id', true) IS NULL AS never_set;
 SELECT * FROM ijtest.seen();
 SELECT outcome, array_agg(n ORDER BY n) FROM ijtest.calls('rls-a'), ijtest.outcome(call) outcome GROUP BY 1 ORDER BY 1;
 SELECT * FROM run_job_sweep();
-SELECT purge_jobs(NULL, '0');
+SELECT purge_all_jobs('0');
 -- Empty: what RESET leaves behind when it was set once in the session.
 SET app.tenant_id = '';
 SELECT * FROM ijtest.seen();
@@ -97,7 +97,7 @@ SELECT FROM create_job('rls-a', 't', target_all => true, job_id => 'canceled') a
 SELECT FROM cancel_job('rls-a', 'canceled') a, cancel_job('rls-b', 'canceled') b;
 SET ROLE regress_ij_app;
 SELECT * FROM run_job_sweep();
-SELECT purge_jobs(NULL, '0');
+SELECT purge_all_jobs('0');
 RESET ROLE;
 SELECT tenant_id, job_id, status FROM jobs WHERE tenant_id LIKE 'rls-%' ORDER BY 1, 2;
 

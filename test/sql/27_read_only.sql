@@ -11,7 +11,7 @@ INSERT INTO ijtest.calls (call) VALUES
     ('cancel_job(''read'', ''none'')'),
     ('delete_job(''read'', ''none'')'),
     ('purge_jobs(''nobody'', ''1 day'')'),
-    ('purge_jobs(NULL, ''10 years'')'),
+    ('purge_all_jobs(''10 years'')'),
     ('cancel_job_execution(''read'', ''none'', ''d1'')'),
     ('delete_job_execution(''read'', ''none'', ''d1'')'),
     ('start_next_pending_job_execution(''read'', ''d1'')'),

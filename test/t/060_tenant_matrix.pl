@@ -43,7 +43,8 @@ my %calls = (
 	update_job => [q{update_job('@T', '@J', NULL)}],
 	cancel_job => [ q{cancel_job('@T', '@J')}, q{cancel_job('@T', '@J', 'why', true)} ],
 	delete_job => [ q{delete_job('@T', '@J')}, q{delete_job('@T', '@J', true)} ],
-	purge_jobs => [ q{purge_jobs('@T', '0')}, q{purge_jobs(NULL, '0')} ],
+	purge_jobs => [q{purge_jobs('@T', '0')}],
+	purge_all_jobs => [q{purge_all_jobs('0')}],
 	list_job_executions_for_job => [
 		q{list_job_executions_for_job('@T', '@J')},
 		q{list_job_executions_for_job('@T', '@J', page_token => (SELECT token FROM matrix.token WHERE list = 'job'))} ],

@@ -105,7 +105,7 @@ my $attack = q{
 	SELECT accepted, message FROM update_job_executions('acme', '[{"job_id": "j", "device_id": "d2", "status": "SUCCEEDED"}]');
 	SELECT status FROM cancel_job('acme', 'j');
 	SELECT status FROM delete_job('acme', 'j', true);
-	SELECT purge_jobs(NULL, '0'), purge_jobs('acme', '0');
+	SELECT purge_all_jobs('0'), purge_jobs('acme', '0');
 	SELECT job_id FROM create_job('acme', 't', target_all => true, job_id => 'mine');
 	SELECT * FROM run_job_sweep();
 	SELECT invariant, tenant_id, job_id FROM verify_jobs(grace => '0');
