@@ -214,7 +214,8 @@ table_oid(const char *name)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("table \"%s\" of iot_jobs does not exist", name),
 				 errdetail("It is expected in the schema of the extension, \"%s\".", schema_name),
-				 errhint("Restore it, or run DROP EXTENSION iot_jobs and CREATE EXTENSION iot_jobs, which creates what is missing.")));
+				 errhint("Restore it, or run DROP EXTENSION iot_jobs, SET iot_jobs.create_tables = on and CREATE EXTENSION iot_jobs, "
+						 "which creates what is missing.")));
 	return result;
 }
 

@@ -26,7 +26,7 @@ typedef enum IjWorkerActivity
 	IJ_WORKER_CONNECTING,
 	IJ_WORKER_WORKING,
 	IJ_WORKER_IDLE,
-	IJ_WORKER_BACKING_OFF		/* after an error that spoiled a whole turn */
+	IJ_WORKER_BACKING_OFF		/* after an error that spoiled a whole turn, or all that is left is put off */
 } IjWorkerActivity;
 
 /* what is known of a database, as a copy */

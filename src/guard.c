@@ -258,7 +258,8 @@ refuse_empty_id(const GuardRow *row, const char *column)
 
 	if (value != NULL && VARSIZE_ANY_EXHDR(value) == 0)
 		ij_error_bad_argument(psprintf("column \"%s\" must not be empty", column),
-							  "An empty tenant setting must never match a row.", NULL);
+							  strcmp(column, "tenant_id") == 0 ? "An empty tenant setting must never match a row." : NULL,
+							  NULL);
 }
 
 /* has this column another value in the new row?  bytewise, which is all we need */
@@ -276,6 +277,14 @@ column_changed(const GuardRow *old, const GuardRow *new, const char *name)
 	if (column->attlen > 0)
 		return !datumIsEqual(old_value, new_value, column->attbyval, column->attlen);
 	return !ij_same_text(DatumGetTextPP(old_value), DatumGetTextPP(new_value));
+}
+
+/* the same for an UPDATE: what is empty already must be no hindrance to whoever mends it */
+static void
+refuse_empty_id_put(const GuardRow *old, const GuardRow *new, const char *column)
+{
+	if (column_changed(old, new, column))
+		refuse_empty_id(new, column);
 }
 
 static void
@@ -434,6 +443,9 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		unsettle_counts(new);
 		return;
 	}
+	refuse_empty_id_put(old, new, "tenant_id");
+	refuse_empty_id_put(old, new, "job_id");
+	refuse_empty_id_put(old, new, "device_id");
 	step = (from != to);
 	if (step && !ij_exec_step_allowed(from, to, IJ_BY_ANYONE))
 	{
@@ -446,7 +458,6 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	/* an open execution that is moved to another job is added there, and gone here */
 	if (column_changed(old, new, "tenant_id") || column_changed(old, new, "job_id"))
 	{
-		refuse_empty_id(new, "tenant_id");
 		if (ij_exec_is_open(to))
 			require_open_job(get_text(new, "tenant_id"), get_text(new, "job_id"));
 		ij_tell_ended(get_text(old, "tenant_id"), get_text(old, "job_id"), get_text(old, "device_id"));
@@ -588,6 +599,8 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	/* whatever we knew of a job may just have become wrong */
 	held_job.transaction = InvalidLocalTransactionId;
 
+	refuse_empty_id_put(old, new, "tenant_id");
+	refuse_empty_id_put(old, new, "job_id");
 	if (!job_status_of(old, &from) || !job_status_of(new, &to) || !has_ids(old, false) || !has_ids(new, false))
 		return;
 	step = (from != to);

@@ -441,6 +441,12 @@ compare_started_at(const void *a, const void *b)
 	return x->started_at < y->started_at ? -1 : x->started_at > y->started_at;
 }
 
+static bool
+is_resting(const IjDatabase *database)
+{
+	return database->activity == IJ_WORKER_IDLE || database->activity == IJ_WORKER_BACKING_OFF;
+}
+
 /* who gives up its place: the idle first, then who had it longest */
 static int
 compare_yield(const void *a, const void *b)
@@ -448,8 +454,8 @@ compare_yield(const void *a, const void *b)
 	const IjDatabase *x = *(IjDatabase *const *) a;
 	const IjDatabase *y = *(IjDatabase *const *) b;
 
-	if ((x->activity == IJ_WORKER_IDLE) != (y->activity == IJ_WORKER_IDLE))
-		return x->activity == IJ_WORKER_IDLE ? -1 : 1;
+	if (is_resting(x) != is_resting(y))
+		return is_resting(x) ? -1 : 1;
 	return compare_started_at(a, b);
 }
 

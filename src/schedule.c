@@ -32,6 +32,7 @@
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -180,11 +181,11 @@ append_tenant_setting(StringInfo command, const text *tenant_id)
 	"AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text"
 
 /*
- * Is pg_cron at work in this database?  If not, say why, and what to do; todo is
- * the statement that does it in the database where pg_cron is.
+ * Is pg_cron at work in this database?  If not, say why, and what to do: todo is
+ * the statement that does it in the database where pg_cron is, and role who may.
  */
 static void
-require_pg_cron(const char *todo)
+require_pg_cron(const char *role, const char *todo)
 {
 	const char *home = GetConfigOption("cron.database_name", true, false);
 	char	   *here = get_database_name(MyDatabaseId);
@@ -202,7 +203,7 @@ require_pg_cron(const char *todo)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("pg_cron is at home in database \"%s\", not in \"%s\"", home, here),
 				 errdetail("Only the database that cron.database_name names has the schedules of a server."),
-				 errhint("Connect to database \"%s\" and run: %s", home, todo)));
+				 errhint("Connect to database \"%s\" as %s and run: %s", home, role, todo)));
 	if (!OidIsValid(get_extension_oid("pg_cron", true)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -286,6 +287,17 @@ run_cron_statement(const char *statement, const char *const *values, int nargs, 
 	return found;
 }
 
+/* such a schedule is no error: a policy of the operator's may show the role what it needs */
+static void
+warn_of_hidden_tenants(void)
+{
+	if (check_enable_rls(ij_catalog_jobs(), InvalidOid, true) == RLS_ENABLED)
+		ereport(WARNING,
+				(errmsg("row security applies to role \"%s\"", GetUserNameFromId(GetUserId(), false)),
+				 errdetail("The schedule is for all tenants, and its session has none in app.tenant_id, so the policies of iot_jobs show it no job."),
+				 errhint("Schedule as a role with BYPASSRLS.")));
+}
+
 /* make or replace a row of cron.job; returns its id */
 static int64
 schedule_command(const char *name, const char *schedule, const char *command)
@@ -293,10 +305,13 @@ schedule_command(const char *name, const char *schedule, const char *command)
 	const char *values[3] = {name, schedule, command};
 	Datum		jobid;
 
-	require_pg_cron(psprintf("SELECT cron.schedule_in_database(%s, %s, %s, %s)",
+	/* of pg_cron's functions this one is for superusers, and has the role as an argument */
+	require_pg_cron("a superuser",
+					psprintf("SELECT cron.schedule_in_database(%s, %s, %s, %s, %s)",
 							 quote_literal_cstr(name), quote_literal_cstr(schedule),
 							 quote_literal_cstr(command),
-							 quote_literal_cstr(get_database_name(MyDatabaseId))));
+							 quote_literal_cstr(get_database_name(MyDatabaseId)),
+							 quote_literal_cstr(GetUserNameFromId(GetUserId(), false))));
 	require_login();
 	if (!run_cron_statement(SCHEDULE_STATEMENT, values, 3, &jobid))
 		elog(ERROR, "no row from pg_cron");
@@ -307,7 +322,8 @@ schedule_command(const char *name, const char *schedule, const char *command)
 static void
 unschedule_command(const char *name)
 {
-	require_pg_cron(psprintf("SELECT cron.unschedule(%s)", quote_literal_cstr(name)));
+	require_pg_cron(psprintf("role %s", quote_identifier(GetUserNameFromId(GetUserId(), false))),
+					psprintf("SELECT cron.unschedule(%s)", quote_literal_cstr(name)));
 
 	/* pg_cron has no SQLSTATE of its own for a name it does not know */
 	if (!run_cron_statement(FIND_STATEMENT, &name, 1, NULL))
@@ -413,6 +429,7 @@ iot_jobs_schedule_job_retention(PG_FUNCTION_ARGS)
 	char	   *row_name;
 	char	   *schedule;
 	StringInfoData command;
+	int64		jobid;
 
 	ij_catalog_use(fcinfo);
 	ij_launcher_ensure();
@@ -436,7 +453,10 @@ iot_jobs_schedule_job_retention(PG_FUNCTION_ARGS)
 	append_interval(&command, "older_than", keep);
 	appendStringInfoChar(&command, ')');
 
-	PG_RETURN_INT64(schedule_command(row_name, schedule, command.data));
+	jobid = schedule_command(row_name, schedule, command.data);
+	if (tenant_id == NULL)
+		warn_of_hidden_tenants();
+	PG_RETURN_INT64(jobid);
 }
 
 /* unschedule_job_retention(tenant_id) */
@@ -457,14 +477,17 @@ Datum
 iot_jobs_schedule_job_sweep(PG_FUNCTION_ARGS)
 {
 	char	   *schedule;
+	int64		jobid;
 
 	ij_catalog_use(fcinfo);
 	ij_launcher_ensure();
 
 	schedule = schedule_argument(fcinfo, 0);
-	PG_RETURN_INT64(schedule_command(SWEEP, schedule,
-									 psprintf("SELECT %s.run_job_sweep(max_rows => %d::pg_catalog.int8)",
-											  ij_catalog_schema(), SWEEP_ROWS)));
+	jobid = schedule_command(SWEEP, schedule,
+							 psprintf("SELECT %s.run_job_sweep(max_rows => %d::pg_catalog.int8)",
+									  ij_catalog_schema(), SWEEP_ROWS));
+	warn_of_hidden_tenants();
+	PG_RETURN_INT64(jobid);
 }
 
 /* unschedule_job_sweep() */

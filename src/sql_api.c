@@ -186,7 +186,7 @@ reason_argument(FunctionCallInfo fcinfo, int number)
 	text	   *reason = optional_text(fcinfo, number);
 
 	if (reason != NULL)
-		ij_validate_status_details(ij_reason(reason, ""));
+		ij_validate_status_details("reason", ij_reason(reason, ""));
 	return reason;
 }
 
@@ -378,8 +378,10 @@ iot_jobs_list_jobs(PG_FUNCTION_ARGS)
 	filter.tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	filter.status = status_filter(fcinfo, 1, true);
 	filter.document_type = optional_text(fcinfo, 2);
-	filter.target_device_id = optional_text(fcinfo, 3);
-	filter.target_group_id = optional_text(fcinfo, 4);
+	if (filter.document_type != NULL)
+		ij_validate_document_type(filter.document_type);
+	filter.target_device_id = optional_id_argument(fcinfo, 3, "target_device_id");
+	filter.target_group_id = optional_id_argument(fcinfo, 4, "target_group_id");
 	page_size = int_argument(fcinfo, 5, "page_size", 1, IJ_MAX_PAGE_SIZE);
 	if (!PG_ARGISNULL(6))
 	{
@@ -615,7 +617,7 @@ iot_jobs_start_next_pending_job_execution(PG_FUNCTION_ARGS)
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	device_id = id_argument(fcinfo, 1, "device_id");
 	status_details = optional_jsonb(fcinfo, 2);
-	ij_validate_status_details(status_details);
+	ij_validate_status_details("status_details", status_details);
 	if (!ij_execution_start_next(tenant_id, device_id, status_details, &document))
 		return documents_result(fcinfo, NIL);
 	return documents_result(fcinfo, list_make1(&document));
@@ -659,7 +661,7 @@ iot_jobs_update_job_execution(PG_FUNCTION_ARGS)
 	if (complaint != NULL)
 		ij_error_bad_argument(complaint, NULL, IJ_REPORTABLE_HINT);
 	report.status_details = optional_jsonb(fcinfo, 4);
-	ij_validate_status_details(report.status_details);
+	ij_validate_status_details("status_details", report.status_details);
 	report.expects = !PG_ARGISNULL(5);
 	report.expected_number = report.expects ? PG_GETARG_INT64(5) : 0;
 
@@ -670,7 +672,8 @@ iot_jobs_update_job_execution(PG_FUNCTION_ARGS)
 		case IJ_OUTCOME_NOT_FOUND:
 			ij_error_execution_not_found(report.tenant_id, report.job_id, report.device_id);
 		case IJ_OUTCOME_STEP_NOT_ALLOWED:
-			ij_error_execution_step(&now, ij_exec_status_name(report.status), NULL);
+			ij_error_execution_step(&now, ij_exec_status_name(report.status),
+									now.status != report.status ? NULL : "The same end may be told again with the same status_details or without any.");
 		case IJ_OUTCOME_NUMBER_MISMATCH:
 			ij_error_execution_number(&now, report.expected_number);
 	}

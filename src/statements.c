@@ -107,7 +107,7 @@
 
 #define OF_TENANT(r)	"($1 IS NULL OR " r ".tenant_id {=} $1) "
 
-#define REINSTALL		"pg_catalog.format('DROP EXTENSION iot_jobs; CREATE EXTENSION iot_jobs SCHEMA %s', $6)"
+#define REINSTALL		"pg_catalog.format('DROP EXTENSION iot_jobs; SET iot_jobs.create_tables = on; CREATE EXTENSION iot_jobs SCHEMA %s', $6)"
 #define SWEEP			"pg_catalog.format('SELECT * FROM %s.run_job_sweep()', $6)"
 
 #define FIX_JOB(CHANGES) \
@@ -559,7 +559,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	},
 	[IJ_SQL_VERIFY_FLEET] = {
 		"SELECT 'registry', NULL, NULL, NULL, 'a relation chosen with use_fleet() does not exist any more', "
-		"pg_catalog.format('SELECT %s.use_fleet(devices => ..., group_members => ...)', $6) FROM {fleet} f "
+		"pg_catalog.format('-- SELECT %s.use_fleet(devices => ..., group_members => ...)', $6) FROM {fleet} f "
 		"WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid {=} f.devices) "
 		"OR f.group_members IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid {=} f.group_members) LIMIT $2",
 		false, VERIFY_ARGS
@@ -609,8 +609,9 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		false, VERIFY_ARGS
 	},
 	[IJ_SQL_VERIFY_TENANTS] = {
-		"SELECT 'job_without_tenant', j.tenant_id, j.job_id, NULL, 'there is no such tenant', " DROP_JOB " "
-		"FROM {jobs} j WHERE " OF_TENANT("j")
+		"SELECT 'job_without_tenant', j.tenant_id, j.job_id, NULL, 'there is no such tenant', "
+		"pg_catalog.format('INSERT INTO %s.tenants (tenant_id) VALUES (%L) ON CONFLICT DO NOTHING', $6, j.tenant_id) "
+		"FROM {jobs} j WHERE " OF_TENANT("j") "AND j.tenant_id {<>} '' "
 		"AND NOT EXISTS (SELECT FROM {tenants} t WHERE t.tenant_id {=} j.tenant_id) LIMIT $2",
 		false, VERIFY_ARGS
 	},

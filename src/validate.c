@@ -38,7 +38,7 @@ typedef struct Complaint
 static Complaint complain_about_text(const char *argument, const text *value, int max_chars);
 static Complaint complain_about_size(const char *argument, const Jsonb *value, int limit,
 									 const char *hint);
-static Complaint complain_about_details(const Jsonb *value);
+static Complaint complain_about_details(const char *argument, const Jsonb *value);
 static const char *json_kind(const Jsonb *value);
 
 static void
@@ -150,9 +150,9 @@ ij_validate_document(const char *argument, const Jsonb *value)
 }
 
 void
-ij_validate_status_details(const Jsonb *value)
+ij_validate_status_details(const char *argument, const Jsonb *value)
 {
-	Complaint	complaint = complain_about_details(value);
+	Complaint	complaint = complain_about_details(argument, value);
 
 	raise_complaint(&complaint);
 }
@@ -160,11 +160,11 @@ ij_validate_status_details(const Jsonb *value)
 const char *
 ij_validate_status_details_complaint(const Jsonb *value)
 {
-	return complain_about_details(value).message;
+	return complain_about_details("status_details", value).message;
 }
 
 static Complaint
-complain_about_details(const Jsonb *value)
+complain_about_details(const char *argument, const Jsonb *value)
 {
 	Complaint	complaint = {NULL, NULL, NULL};
 
@@ -172,12 +172,12 @@ complain_about_details(const Jsonb *value)
 		return complaint;
 	if (!JB_ROOT_IS_OBJECT(value))
 	{
-		complaint.message = pstrdup("argument \"status_details\" must be a JSON object");
+		complaint.message = psprintf("argument \"%s\" must be a JSON object", argument);
 		complaint.detail = psprintf("It is of type %s.", json_kind(value));
 		complaint.hint = "Give an object such as {\"message\": \"done\"}.";
 		return complaint;
 	}
-	return complain_about_size("status_details", value, ij_guc_max_status_details_bytes,
+	return complain_about_size(argument, value, ij_guc_max_status_details_bytes,
 							   "The setting iot_jobs.max_status_details_bytes is the limit.");
 }
 

@@ -21,7 +21,7 @@ extern void ij_validate_document_type(const text *value);
 extern void ij_validate_document(const char *argument, const Jsonb *value);
 
 /* NULL or a JSON object within the limit */
-extern void ij_validate_status_details(const Jsonb *value);
+extern void ij_validate_status_details(const char *argument, const Jsonb *value);
 
 /* finite, after now, at most IJ_MAX_EXPIRY_YEARS away */
 extern void ij_validate_expiry(TimestampTz value);

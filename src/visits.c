@@ -235,6 +235,20 @@ ij_visits_put_off_until(void)
 	return until;
 }
 
+/* Is any of what was put off a job that may have expired? */
+bool
+ij_visits_due_put_off(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &put_off)
+	{
+		if (dlist_container(IjVisit, node, iter.cur)->due)
+			return true;
+	}
+	return overflow_due != DT_NOEND;
+}
+
 /* ------------------------------------------------------------------------
  * A unit
  * ------------------------------------------------------------------------

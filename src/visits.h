@@ -52,6 +52,7 @@ extern bool ij_visits_overflowed(TimestampTz now);
 extern bool ij_visits_ready(void);
 extern bool ij_visits_ready_or_again(void);
 extern TimestampTz ij_visits_put_off_until(void);
+extern bool ij_visits_due_put_off(void);
 
 /* a unit: the visits of one transaction */
 extern IjVisit *ij_visits_next(void);

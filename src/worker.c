@@ -757,17 +757,19 @@ work_until_there_is_a_reason_to_leave(void)
 		/* nothing to do, or nothing to be done for a while */
 		if (now >= trouble_until)
 		{
-			if (database.activity != IJ_WORKER_IDLE)
+			bool		all_done = ij_visits_put_off_until() == DT_NOEND;
+			IjWorkerActivity rest = all_done ? IJ_WORKER_IDLE : IJ_WORKER_BACKING_OFF;
+
+			if (database.activity != rest)
 			{
-				ij_worker_set_activity(IJ_WORKER_IDLE);
+				ij_worker_set_activity(rest);
 				pgstat_report_activity(STATE_IDLE, NULL);
 				(void) pgstat_report_stat(true);
 			}
-			if (ij_visits_put_off_until() == DT_NOEND)
-			{
+			if (!ij_visits_due_put_off())
 				ij_worker_nothing_overdue();
+			if (all_done)
 				ij_worker_succeeded();
-			}
 		}
 		if (stop_for_others(now, true))
 			return;

@@ -64,6 +64,7 @@ SELECT ijtest.outcome($$SELECT update_job_execution('report', 'j', 'd99', 'SUCCE
        ijtest.outcome($$SELECT update_job_execution('report', 'j', 'd7', 'SUCCEEDED', NULL, 77)$$) AS repeated,
        ijtest.outcome($$SELECT update_job_execution('report', 'j', 'd7', 'FAILED', NULL, 77)$$) AS ended,
        ijtest.outcome($$SELECT update_job_execution('report', 'j', 'd8', 'FAILED', NULL, 77)$$) AS number;
+SELECT code, message, hint FROM ijtest.complaint($$SELECT update_job_execution('report', 'j', 'd7', 'SUCCEEDED', '{"other": "details"}')$$);
 
 -- Not found.
 SELECT ijtest.outcome($$SELECT update_job_execution('report', 'no such job', 'd1', 'SUCCEEDED')$$) AS job,

@@ -56,6 +56,8 @@ SELECT ijtest.state_told($$SELECT update_job_execution('cancel', 'plain', 'd7', 
 SELECT FROM create_job('cancel', 't', target_device_id => 'd1', job_id => 'reason');
 SELECT status FROM cancel_job('cancel', 'reason', E'line one\nline "two" \\ ключ');
 SELECT status_details FROM ijtest.executions WHERE tenant_id = 'cancel' AND job_id = 'reason';
+SELECT cancel_job('cancel', 'reason', repeat('x', 32755));
+SELECT status FROM cancel_job('cancel', 'reason', repeat('x', 32754));
 
 -- Errors.
 SELECT ijtest.outcome($$SELECT cancel_job('cancel', 'no such job')$$) AS job,

@@ -153,6 +153,9 @@ SELECT * FROM describe_job('look', 'x');
 SELECT * FROM list_jobs('look', status => 'QUEUED');
 SELECT * FROM list_jobs('look', page_size => 251);
 SELECT * FROM list_jobs('look', page_token => 'abc');
+SELECT * FROM list_jobs('look', document_type => '');
+SELECT * FROM list_jobs('look', target_device_id => '');
+SELECT * FROM list_jobs('look', target_group_id => repeat('x', 256));
 
 -- Ids with any character page as well as others, in any collation.
 SELECT ijtest.add_tenant('look-odd', 1);

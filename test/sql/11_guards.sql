@@ -256,7 +256,10 @@ ROLLBACK;
 SELECT status FROM cancel_job('guard', 'known');
 SELECT status FROM create_job('guard', 't', target_device_id => 'd3', job_id => 'from');
 SELECT ijtest.outcome($$UPDATE job_executions SET job_id = 'known' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS queued,
-       ijtest.outcome($$UPDATE job_executions SET tenant_id = '' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS no_tenant;
+       ijtest.outcome($$UPDATE job_executions SET tenant_id = '' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS no_tenant,
+       ijtest.outcome($$UPDATE job_executions SET job_id = '' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS no_job,
+       ijtest.outcome($$UPDATE job_executions SET device_id = '' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS no_device,
+       ijtest.outcome($$UPDATE jobs SET job_id = '' WHERE tenant_id = 'guard' AND job_id = 'from'$$) AS job_without_id;
 
 -- A function that fails does not leave the guards asleep, nor does one that runs open a door to what a trigger of somebody else's does inside it.
 SELECT status FROM create_job('guard', 't', target_device_id => 'd1', job_id => 'awake');

@@ -55,6 +55,14 @@ is($node->safe_psql('jobs', q(SET ROLE stranger; SELECT count(*), count(last_err
 finish_jobs('good-4');
 job_becomes($node, 10, 'jobs', 'good-4', 'COMPLETED', 'later jobs are not held up');
 
+# all that is left is bad
+within($node, 10, 'jobs', q(SELECT state = 'backing off' FROM iot_jobs_worker WHERE database = 'jobs'),
+	'the state says that what is left fails');
+$node->safe_psql('jobs', q(SELECT create_job('acme', 'reboot', target_device_id => 'd2', job_id => 'late', expires_in => '0.2 s')));
+job_becomes($node, 10, 'jobs', 'late', 'COMPLETED', 'a job expires beside the bad ones');
+within($node, 10, 'jobs', q(SELECT oldest_overdue IS NULL FROM iot_jobs_worker WHERE database = 'jobs'),
+	'and its deadline is dealt with, whatever else fails');
+
 # several attempts, one line
 within($node, 20, 'jobs', q(
 SELECT last_error_at > (SELECT max(updated_at) FROM jobs) + interval '2 seconds' FROM iot_jobs_worker WHERE database = 'jobs'),

@@ -164,12 +164,31 @@ foreach my $node ($connecting, $forking)
 	like($elsewhere, qr/ERROR:  55000:.*database "postgres"/s, 'refused in another database than that of pg_cron');
 
 	# and the hint is a statement that works there
-	my ($remedy) = $elsewhere =~ /HINT:  Connect to database "postgres" and run: (.*)$/m;
+	my ($remedy) = $elsewhere =~ /HINT:  Connect to database "postgres" as a superuser and run: (.*)$/m;
 	$node->safe_psql('postgres', $remedy);
-	is( $node->safe_psql('postgres', "SELECT database FROM cron.job WHERE jobname = 'iot_jobs job n'"),
-		'other', 'the statement in the hint schedules it');
+	is( $node->safe_psql('postgres', "SELECT database, username = current_user FROM cron.job WHERE jobname = 'iot_jobs job n'"),
+		'other|t', 'the statement in the hint schedules it');
 	my ($undo) = complaint($node, 'other', q{SELECT unschedule_job('n')}) =~ /HINT:  .* and run: (.*)$/m;
 	is($node->safe_psql('postgres', $undo), 't', 'and that of unschedule_job ends it');
+
+	# a superuser who runs it does not lend his rights
+	$node->safe_psql('other', 'GRANT EXECUTE ON FUNCTION schedule_job, unschedule_job TO app');
+	($remedy) = complaint($node, 'other', q{SELECT schedule_job('n', '* * * * *', 'acme', 'reboot', target_all => true)}, '-U', 'app') =~
+	  / as a superuser and run: (.*)$/m;
+	$node->safe_psql('postgres', $remedy);
+	is($node->safe_psql('postgres', "SELECT username FROM cron.job WHERE jobname = 'iot_jobs job n'"),
+		'app', 'that for an app role schedules it as that role');
+	($undo) = complaint($node, 'other', q{SELECT unschedule_job('n')}, '-U', 'app') =~ / as role app and run: (.*)$/m;
+	is($node->safe_psql('postgres', $undo, extra_params => [ '-U', 'app' ]), 't', 'who ends it');
+
+	# for all tenants, by a role that would see none
+	foreach my $kind ('retention', 'sweep')
+	{
+		my $arguments = $kind eq 'retention' ? q{'30 days'} : '';
+
+		like(complaint($node, 'postgres', "SELECT schedule_job_$kind($arguments); SELECT unschedule_job_$kind()", '-U', 'app'),
+			qr/WARNING:  01000: row security applies to role "app"/, "a warning: $kind for all tenants under row security");
+	}
 }
 
 {
