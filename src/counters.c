@@ -524,7 +524,9 @@ from_memory(const IjCountedTable *table, IjCounterKey key, Snapshot snapshot, in
 		return false;
 	if (own.created)
 	{
-		/* nobody else sees the job */
+		/* nobody else sees the job; but an old snapshot may show a deleted one of its name beside it */
+		if (IsolationUsesXactSnapshot())
+			return false;
 		memcpy(counts, own.moved, sizeof(own.moved));
 		return true;
 	}

@@ -82,9 +82,17 @@ is_in_order(TupleTableSlot *row, AttrNumber queued_at, AttrNumber updated_at)
 		DatumGetTimestampTz(row->tts_values[queued_at - 1]) <= DatumGetTimestampTz(row->tts_values[updated_at - 1]);
 }
 
+/* These have a value, so nobody asks for their default. */
+static bool
+is_given(const IjShape *shape, AttrNumber column)
+{
+	return column == shape->columns[IJ_E_TENANT_ID] || column == shape->columns[IJ_E_JOB_ID] ||
+		column == shape->columns[IJ_E_DEVICE_ID];
+}
+
 /* The defaults of the table into "row"; false if they differ from row to row. */
 static bool
-evaluate_defaults(IjInsertion *insertion)
+evaluate_defaults(IjInsertion *insertion, const IjShape *shape)
 {
 	Relation	rel = insertion->rel;
 	EState	   *estate = insertion->estate;
@@ -98,7 +106,7 @@ evaluate_defaults(IjInsertion *insertion)
 
 		row->tts_values[i] = (Datum) 0;
 		row->tts_isnull[i] = true;
-		if (att->attisdropped)
+		if (att->attisdropped || is_given(shape, i + 1))
 			continue;
 		if (att->attgenerated != '\0' || att->attidentity != '\0')
 			return false;
@@ -220,7 +228,7 @@ ij_direct_insert_begin(const text *tenant_id, const text *job_id)
 	insertion = make_insertion(rel);
 	old = MemoryContextSwitchTo(insertion->estate->es_query_cxt);
 	insertion->device_id = shape->columns[IJ_E_DEVICE_ID];
-	alike = evaluate_defaults(insertion) && is_queued(insertion->row, shape->columns[IJ_E_STATUS]) &&
+	alike = evaluate_defaults(insertion, shape) && is_queued(insertion->row, shape->columns[IJ_E_STATUS]) &&
 		is_in_order(insertion->row, shape->columns[IJ_E_QUEUED_AT], shape->columns[IJ_E_LAST_UPDATED_AT]);
 	if (alike)
 	{

@@ -13,6 +13,7 @@
 
 #include "fanout.h"
 
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "miscadmin.h"
@@ -132,6 +133,11 @@ require_columns(Oid relation, const char *const *columns, int count)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table or a view", get_rel_name(relation))));
+	if (get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is temporary", get_rel_name(relation)),
+				 errdetail("The choice is that of all sessions, and no other one can read it.")));
 	for (int i = 0; i < count; i++)
 	{
 		AttrNumber	number = get_attnum(relation, columns[i]);

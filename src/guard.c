@@ -343,6 +343,9 @@ require_open_job(const text *tenant_id, const text *job_id)
 						text_to_cstring(job_id), ij_job_status_name(job.status)),
 				 errdetail_internal("%s", ij_job_state_json(&job)),
 				 errhint("Create a new job.")));
+	/* what was known of all its executions is over */
+	if (is_trusted(tenant_id, job_id))
+		trusted.tenant_id = trusted.job_id = NULL;
 	/* of one that has passed, to tell it again would mean all that passed since */
 	if (job.expires && job.expires_at <= GetCurrentTransactionStartTimestamp())
 		ij_tell_visit(tenant_id, job_id);
@@ -739,6 +742,8 @@ iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
 
 	check_protocol(fcinfo, false);
 	ij_catalog_use(fcinfo);
+	/* a trigger after the guard may have added to the job once more */
+	held_job.transaction = InvalidLocalTransactionId;
 
 	row.rel = trigdata->tg_relation;
 	row.tuple = trigdata->tg_newtuple;

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "compat.h"
 #include "iot_jobs.h"
 #include "rows.h"
 
@@ -172,6 +173,35 @@ ij_query_expand(const char *text, Oid registry)
 }
 
 /*
+ * This very plan may be running: its statement fired a trigger, or read a registry that
+ * is a view, which called us after the schema got another name, or another registry was
+ * chosen.  So it is freed in a later transaction.
+ */
+static void
+retire(KeptPlan *old)
+{
+	static List *retired = NIL;
+	static LocalTransactionId retired_in = InvalidLocalTransactionId;
+	MemoryContext caller;
+
+	if (retired_in != ij_my_local_transaction_id())
+	{
+		while (retired != NIL)
+		{
+			SPI_freeplan(linitial(retired));
+			retired = list_delete_first(retired);
+		}
+	}
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	retired = lappend(retired, old->plan);
+	MemoryContextSwitchTo(caller);
+	retired_in = ij_my_local_transaction_id();
+	old->plan = NULL;
+	pfree(old->text);
+	old->text = NULL;
+}
+
+/*
  * The kept plan of a statement.  Its text is made anew each time: it changes when
  * the schema is renamed or another registry is chosen, and is short.
  */
@@ -188,12 +218,7 @@ ij_query_plan(IjStatement id, Oid registry)
 		return mine->plan;
 	}
 	if (mine->plan != NULL)
-	{
-		SPI_freeplan(mine->plan);
-		mine->plan = NULL;
-		pfree(mine->text);
-		mine->text = NULL;
-	}
+		retire(mine);
 	plan = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));

@@ -86,6 +86,10 @@ SELECT status FROM cancel_job('fleet', 'all');
 
 SELECT use_fleet('devices', 'device_group_members');
 SELECT devices, group_members FROM iot_jobs_fleet;
+-- What nobody else could read.
+CREATE TEMP TABLE mine AS SELECT * FROM devices;
+SELECT code, message, detail FROM ijtest.complaint($$SELECT use_fleet('mine')$$);
+DROP TABLE mine;
 -- A device of which nobody could report.
 INSERT INTO devices (tenant_id, device_id) VALUES ('fleet', E'tab\t1');
 SELECT code, message, hint FROM ijtest.complaint($$SELECT create_job('fleet', 't', target_all => true)$$);

@@ -194,6 +194,45 @@ ROLLBACK;
 -- the trust ends with the call that failed
 SELECT ijtest.outcome($$UPDATE jobs SET status = 'COMPLETED' WHERE tenant_id = 'trig' AND job_id = 'ta'$$);
 
+-- one that adds to the very job, before its guard and after it: nothing is left open in a finished job
+CREATE FUNCTION ijtest.add_more() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES (new.tenant_id, new.job_id, 'more');
+    RETURN new;
+END $$;
+BEGIN;
+CREATE TRIGGER aa BEFORE UPDATE OF status ON jobs FOR EACH ROW WHEN (old.job_id = 'ta' AND old.tenant_id = 'trig') EXECUTE FUNCTION ijtest.add_more();
+SELECT status FROM cancel_job('trig', 'ta');
+SELECT queued FROM describe_job('trig', 'ta');
+ROLLBACK;
+BEGIN;
+CREATE TRIGGER zz BEFORE UPDATE OF status ON jobs FOR EACH ROW WHEN (old.job_id = 'ta' AND old.tenant_id = 'trig') EXECUTE FUNCTION ijtest.add_more();
+SELECT status FROM cancel_job('trig', 'ta');
+SELECT queued FROM describe_job('trig', 'ta');
+SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('trig', 'ta', 'later')$$);
+ROLLBACK;
+
+-- one that renames the schema, and creates a job in it while one is created
+CREATE FUNCTION ijtest.rename_schema() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF new.job_id ~ '^nested' THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format('ALTER SCHEMA %I RENAME TO ijtest_renamed', TG_TABLE_SCHEMA);
+    FOR n IN 1..20 LOOP
+        PERFORM ijtest_renamed.create_job(new.tenant_id, 't', target_all => true, job_id => 'nested-' || n);
+        PERFORM ijtest_renamed.cancel_job(new.tenant_id, 'nested-' || n);
+    END LOOP;
+    RETURN NULL;
+END $$;
+SELECT FROM create_job('trig', 't', target_all => true, job_id => 'before');
+BEGIN;
+CREATE TRIGGER zz AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION ijtest.rename_schema();
+SELECT queued > 0 AS created FROM create_job('trig', 't', target_all => true, job_id => 'outer');
+SELECT count(*) FROM ijtest_renamed.jobs WHERE tenant_id = 'trig' AND job_id ~ '^nested';
+ROLLBACK;
+DROP FUNCTION ijtest.rename_schema, ijtest.add_more;
+
 -- one that keeps the first thousands of rows: the others are ended all the same
 SELECT ijtest.add_tenant('trig-many', 2500);
 SELECT total_executions FROM create_job('trig-many', 't', target_all => true, job_id => 'cancel');

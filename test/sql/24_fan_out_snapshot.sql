@@ -64,6 +64,12 @@ SELECT * FROM ijtest.create_with('text NOT NULL');
 SELECT * FROM ijtest.create_with('text COLLATE "C" DEFAULT current_setting(''ijtest.none'', true) NOT NULL');
 ROLLBACK;
 
+-- The default of a column that is given is nobody's affair.
+BEGIN;
+ALTER TABLE job_executions ALTER tenant_id SET DEFAULT current_setting('ijtest.none');
+SELECT queued FROM create_job('snap', 't', target_group_id => 'g', job_id => 'given');
+ROLLBACK;
+
 DELETE FROM tenants WHERE tenant_id = 'snap';
 DROP FUNCTION ijtest.create_with;
 DROP DOMAIN ijtest.given_again, ijtest.given, ijtest.defaulted, ijtest.checked;
