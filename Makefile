@@ -79,6 +79,9 @@ PG_CONFIG   ?= pg_config
 PGXS        := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# all extensions share the other folder, and doc/ has names that others have, too
+docmoduledir = extension/$(EXTENSION)
+
 # PostgreSQL 16 and later look for results beside the input only.
 ifneq ($(filter-out 15,$(MAJORVERSION)),)
 REGRESS_OPTS += --expecteddir=.

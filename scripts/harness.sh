@@ -68,22 +68,18 @@ package_installed()
 # That cluster is not ours to make, so the setting that asks for it is off for as
 # long as the installation lasts.
 install_server_package()
-{
-	local major=$1
-	local conf=/etc/postgresql-common/createcluster.conf
-	local saved
+(
+	major=$1
+	conf=/etc/postgresql-common/createcluster.conf
 
 	apt_install postgresql-common
 	saved=$(mktemp)
 	cp "$conf" "$saved"
+	trap 'as_root cp "$saved" "$conf"; rm -f "$saved"' EXIT
+	trap 'exit 130' INT TERM
 	say 'create_main_cluster = false' | as_root tee -a "$conf" >/dev/null
-	if ! apt_install "postgresql-$major"; then
-		as_root cp "$saved" "$conf"
-		die "could not install postgresql-$major"
-	fi
-	as_root cp "$saved" "$conf"
-	rm -f "$saved"
-}
+	apt_install "postgresql-$major" || die "could not install postgresql-$major"
+)
 
 apt_install()
 {

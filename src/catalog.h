@@ -40,8 +40,9 @@ extern Oid	ij_catalog_executions(void);
 extern Oid	ij_catalog_tenants(void);	/* InvalidOid: the host has no such table */
 
 /*
- * Act as the owner of the jobs table, restricted, and bound by no policy, as a
- * foreign key check does.  An error in between is undone by the abort.
+ * Act as the owner of both tables (of one, if a member of the other), restricted, and
+ * bound by no policy, as a foreign key check does.  An error in between is undone by the
+ * abort.
  */
 typedef struct IjIdentity
 {

@@ -10,7 +10,8 @@
  * Lock: IjDatabases.lock guards all of it, and the queues of told.c with it.  It is
  * held for moments, and with no other lock.  Without it are read only the dboid of a
  * slot, where a stale answer does no harm, and what nobody but the reader writes: the
- * mark of the launcher that it has scanned, and a worker's own activity and findings.
+ * mark of the launcher that it has scanned, and a worker's own findings.  That mark, and
+ * the activity of a worker, each a word of its own, are written without it, too.
  */
 #include "postgres.h"
 

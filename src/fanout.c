@@ -18,6 +18,7 @@
 #include "commands/progress.h"
 #include "miscadmin.h"
 #include "utils/backend_progress.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -31,6 +32,7 @@
 typedef struct FanoutState
 {
 	IjAddition *addition;
+	bool		shows;			/* its progress */
 	int64		added;
 } FanoutState;
 
@@ -73,14 +75,15 @@ add_batch(const Datum *device_ids, int count, void *arg)
 
 	CHECK_FOR_INTERRUPTS();
 	state->added += ij_store_add_executions(state->addition, device_ids, count);
-	pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, state->added);
+	if (state->shows)
+		pgstat_progress_update_param(PROGRESS_COPY_TUPLES_PROCESSED, state->added);
 	IJ_FAULT(batch_added);
 }
 
 int64
 ij_fanout_run(const IjJob *job)
 {
-	FanoutState state = {NULL, 0};
+	FanoutState state = {NULL, false, 0};
 	IjJob		current;
 
 	/*
@@ -96,8 +99,13 @@ ij_fanout_run(const IjJob *job)
 		ij_tell_deadline(current.expires_at);
 
 	state.addition = ij_store_begin_addition(job->tenant_id, job->job_id);
-	pgstat_progress_start_command(PROGRESS_COMMAND_COPY, ij_catalog_executions());
-	pgstat_progress_update_param(PROGRESS_COPY_COMMAND, PROGRESS_COPY_COMMAND_FROM);
+	/* a backend shows one command: not ours if a trigger of a COPY called us */
+	state.shows = MyBEEntry != NULL && MyBEEntry->st_progress_command == PROGRESS_COMMAND_INVALID;
+	if (state.shows)
+	{
+		pgstat_progress_start_command(PROGRESS_COMMAND_COPY, ij_catalog_executions());
+		pgstat_progress_update_param(PROGRESS_COPY_COMMAND, PROGRESS_COPY_COMMAND_FROM);
+	}
 	if (job->target_device_id != NULL)
 	{
 		Datum		device = PointerGetDatum(job->target_device_id);
@@ -113,7 +121,8 @@ ij_fanout_run(const IjJob *job)
 	}
 	ij_store_end_addition(state.addition);
 	IJ_FAULT(all_added);
-	pgstat_progress_end_command();
+	if (state.shows)
+		pgstat_progress_end_command();
 	if (state.added == 0)
 		ij_error_no_target(job);
 	return state.added;

@@ -1,6 +1,6 @@
 /*
  * query.c
- *		Run the statements of statements.c: the only caller of SPI for the tables.
+ *		Run the statements of statements.c, but for the cursor of fleet.c.
  *
  * A statement is prepared at its first use in a session and kept.  It runs as the
  * current user, so table privileges and row security decide what it sees, and the
@@ -20,6 +20,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -219,7 +220,8 @@ ij_query_plan(IjStatement id, Oid registry)
 	}
 	if (mine->plan != NULL)
 		retire(mine);
-	plan = SPI_prepare(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args);
+	plan = SPI_prepare_cursor(text, ij_statements[id].nargs, (Oid *) ij_statements[id].args,
+							  ij_statements[id].in_order ? CURSOR_OPT_GENERIC_PLAN : 0);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
 	mine->text = MemoryContextStrdup(TopMemoryContext, text);
@@ -234,11 +236,14 @@ ij_query_plan(IjStatement id, Oid registry)
  * job for a batch of it: the statistics of a table whose rows change state all the
  * time are often wrong, and a sort of the rest of a job for each batch makes the
  * whole quadratic.  What has to be sorted all the same looks dear enough for a
- * compiler then, so that is off, too.  Undone at the end of the nest level, or by an
- * abort.
+ * compiler then, so that is off, too.
+ *
+ * That holds for the plan alone, which is the same whatever the arguments: it is made
+ * here, and run without these settings, which a trigger of the operator would be given,
+ * and its own kept plans with it.
  */
-static int
-begin_in_order(void)
+static void
+plan_in_order(SPIPlanPtr plan)
 {
 	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"};
 	int			nest_level = NewGUCNestLevel();
@@ -246,7 +251,8 @@ begin_in_order(void)
 	for (int i = 0; i < lengthof(settings); i++)
 		(void) set_config_option(settings[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
-	return nest_level;
+	ReleaseCachedPlan(SPI_plan_get_cached_plan(plan), CurrentResourceOwner);
+	AtEOXact_GUC(true, nest_level);
 }
 
 /*
@@ -257,16 +263,13 @@ uint64
 ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapshot snapshot)
 {
 	SPIPlanPtr	plan = ij_query_plan(id, registry);
-	int			nest_level = 0;
 	int			code;
 
 	Assert(args->count == ij_statements[id].nargs);
 	if (ij_statements[id].in_order)
-		nest_level = begin_in_order();
+		plan_in_order(plan);
 	code = SPI_execute_snapshot(plan, args->values, args->nulls, snapshot, InvalidSnapshot,
 								read_only, true, 0);
-	if (nest_level > 0)
-		AtEOXact_GUC(true, nest_level);
 	if (code < 0)
 		elog(ERROR, "could not run statement: %s", SPI_result_code_string(code));
 	return SPI_processed;

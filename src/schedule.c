@@ -246,11 +246,11 @@ explain_cron_error(void *arg)
 }
 
 /*
- * Run a statement of one row and one column with text parameters, as the caller.
- * False if it returned no row.
+ * Run a statement of one row with text parameters, as the caller.  False if it returned
+ * no row; else its one column, a bigint, is in *result, unless that is NULL.
  */
 static bool
-run_cron_statement(const char *statement, const char *const *values, int nargs, Datum *result)
+run_cron_statement(const char *statement, const char *const *values, int nargs, int64 *result)
 {
 	Oid			types[3] = {TEXTOID, TEXTOID, TEXTOID};
 	Datum		params[3];
@@ -276,10 +276,11 @@ run_cron_statement(const char *statement, const char *const *values, int nargs, 
 	found = SPI_processed > 0;
 	if (found && result != NULL)
 	{
-		/* a bigint or a boolean, so nothing to copy where Datum has 64 bits; see the caller */
-		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-		if (isnull)
-			elog(ERROR, "unexpected null from pg_cron");
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		if (isnull || SPI_gettypeid(SPI_tuptable->tupdesc, 1) != INT8OID)
+			elog(ERROR, "unexpected result from pg_cron");
+		*result = DatumGetInt64(value);
 	}
 	SPI_finish();
 
@@ -303,7 +304,7 @@ static int64
 schedule_command(const char *name, const char *schedule, const char *command)
 {
 	const char *values[3] = {name, schedule, command};
-	Datum		jobid;
+	int64		jobid;
 
 	/* of pg_cron's functions this one is for superusers, and has the role as an argument */
 	require_pg_cron("a superuser",
@@ -315,7 +316,7 @@ schedule_command(const char *name, const char *schedule, const char *command)
 	require_login();
 	if (!run_cron_statement(SCHEDULE_STATEMENT, values, 3, &jobid))
 		elog(ERROR, "no row from pg_cron");
-	return DatumGetInt64(jobid);
+	return jobid;
 }
 
 /* remove a row of cron.job that the caller made */

@@ -664,13 +664,34 @@ look_at_changes(Relation rel, IjShape *shape)
 	shape->plain_delete = (shape == &executions_shape) && fires_only_guard(rel, shape, TRIGGER_TYPE_DELETE);
 }
 
+/* What direct access asks of an ordinary table with these columns. */
+static void
+look_at_table(Relation rel, IjShape *shape, const int *key, int key_count)
+{
+	AttrNumber	key_columns[3];
+
+	for (int i = 0; i < key_count; i++)
+		key_columns[i] = shape->columns[key[i]];
+	shape->primary_key = ij_relation_get_primary_key_index(rel);
+	if (OidIsValid(shape->primary_key))
+	{
+		Relation	index = index_open(shape->primary_key, AccessShareLock);
+
+		shape->usable = index_starts_with(rel, index, key_columns, key_count);
+		note_youth(shape, index);
+		index_close(index, AccessShareLock);
+	}
+	shape->policies = ij_policies_find(rel);
+	if (shape == &executions_shape)
+		find_device_index(rel, shape);
+	look_at_changes(rel, shape);
+}
+
 static const IjShape *
 shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const int *key, int key_count)
 {
 	static bool registered = false;
 	uint64		before = changes;
-	AttrNumber	key_columns[3];
-	Oid			primary_key;
 
 	if (shape->valid && shape->relation == RelationGetRelid(rel))
 		return shape;
@@ -691,24 +712,8 @@ shape_of(Relation rel, IjShape *shape, const Column *columns, int count, const i
 	shape->by_device = InvalidOid;
 	shape->device_order = false;
 	shape->young = InvalidTransactionId;
-	if (!is_plain_table(rel) || !find_columns(rel, columns, count, shape->columns))
-		return shape;
-	for (int i = 0; i < key_count; i++)
-		key_columns[i] = shape->columns[key[i]];
-	primary_key = ij_relation_get_primary_key_index(rel);
-	if (OidIsValid(primary_key))
-	{
-		Relation	index = index_open(primary_key, AccessShareLock);
-
-		shape->usable = index_starts_with(rel, index, key_columns, key_count);
-		note_youth(shape, index);
-		index_close(index, AccessShareLock);
-	}
-	shape->primary_key = primary_key;
-	shape->policies = ij_policies_find(rel);
-	if (shape == &executions_shape)
-		find_device_index(rel, shape);
-	look_at_changes(rel, shape);
+	if (is_plain_table(rel) && find_columns(rel, columns, count, shape->columns))
+		look_at_table(rel, shape, key, key_count);
 	/* unless it changed while we looked */
 	shape->valid = (changes == before);
 	return shape;

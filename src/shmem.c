@@ -4,10 +4,10 @@
  *
  * There is one way to it, whether or not the library is in
  * shared_preload_libraries: a small root in the server's main shared memory
- * (root.c), and one flat area that the root points to.  The area is a pinned DSM segment: made by whoever needs it first, never freed,
- * never grown, and without an allocation inside, so that nothing done to it can
- * fail.  That matters because most of it happens in a commit callback, where an
- * error would be a PANIC.
+ * (root.c), and one flat area that the root points to.  The area is a pinned DSM
+ * segment: made by whoever needs it first, never freed, never grown, and without an
+ * allocation inside, so that nothing done to it can fail.  That matters because most
+ * of it happens in a commit callback, where an error would be a PANIC.
  *
  * This file makes the area and hands a part of it to each of
  *	databases.c		what there is to do in each database, and who does it
@@ -22,8 +22,8 @@
  *	IjHints.locks		each a share of the part of hints.c
  *	IjMarks.locks		each a share of the part of marks.c
  * No two of them are ever held together, nothing is called under them but memory
- * moves and SetLatch(), and what is a plain word may be read without them where a
- * stale answer does no harm.
+ * moves and SetLatch(), and, once for a server, what makes a DSM segment; and what is
+ * a plain word may be read without them where a stale answer does no harm.
  */
 #include "postgres.h"
 
@@ -120,17 +120,12 @@ attach_parts(char *place)
 static bool
 map_area(void)
 {
-	dsm_segment *segment;
+	dsm_segment *segment = NULL;
+	dsm_handle	area;
 
 	LWLockAcquire(&ij_root->lock, LW_EXCLUSIVE);
-	if (ij_root->area != DSM_HANDLE_INVALID)
-	{
-		/* an attempt that failed half way has left its half, with which no other begins */
-		if ((segment = dsm_find_mapping(ij_root->area)) != NULL)
-			dsm_detach(segment);
-		segment = dsm_attach(ij_root->area);
-	}
-	else
+	area = ij_root->area;
+	if (area == DSM_HANDLE_INVALID)
 	{
 		segment = dsm_create(area_size(), DSM_CREATE_NULL_IF_MAXSEGMENTS);
 		if (segment != NULL)
@@ -142,6 +137,14 @@ map_area(void)
 	}
 	LWLockRelease(&ij_root->lock);
 
+	/* it is there for good: to map it needs no lock */
+	if (area != DSM_HANDLE_INVALID)
+	{
+		/* an attempt that failed half way has left its half, with which no other begins */
+		if ((segment = dsm_find_mapping(area)) != NULL)
+			dsm_detach(segment);
+		segment = dsm_attach(area);
+	}
 	if (segment == NULL)
 		return false;
 	attach_parts(dsm_segment_address(segment));

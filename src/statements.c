@@ -48,17 +48,23 @@
 /*
  * One row by its whole key, found through the primary key.  "= AND LIMIT 1" would
  * leave the planner free to take a shorter index and, when its statistics are older
- * than the rows, to read all executions of a job, or all jobs of a tenant, for each
- * row; only the primary key gives the order of a range.
+ * than the rows, to read all executions of a job or of a tenant, or all jobs of a
+ * tenant, for each row; only the primary key gives the order of a range.  For that
+ * the job of an execution has to be a range, too: the device index gives the order of
+ * the executions of one job as well, if all of the tenant's are passed over.
  */
 #define THIS_JOB(j) \
 	j ".tenant_id {=} $1 AND " j ".job_id {>=} $2 AND " j ".job_id {<=} $2 "
 #define THIS_JOB_ORDER(j) \
 	"ORDER BY " j ".tenant_id, " j ".job_id LIMIT 1 "
 #define THIS_EXECUTION(e) \
-	e ".tenant_id {=} $1 AND " e ".job_id {=} $2 AND " e ".device_id {>=} $3 AND " e ".device_id {<=} $3 "
-#define THIS_EXECUTION_ORDER(e) \
-	"ORDER BY " e ".device_id LIMIT 1 "
+	e ".tenant_id {=} $1 AND ROW(" e ".job_id, " e ".device_id) {>=} ROW($2, $3) " \
+	"AND ROW(" e ".job_id, " e ".device_id) {<=} ROW($2, $3) "
+#define EXECUTIONS_FROM(e) \
+	e ".tenant_id {=} $1 AND ROW(" e ".job_id, " e ".device_id) {>=} ROW($2, $3) AND " e ".job_id {<=} $2 "
+#define EXECUTION_ORDER(e) \
+	"ORDER BY " e ".job_id, " e ".device_id "
+#define THIS_EXECUTION_ORDER(e)	EXECUTION_ORDER(e) "LIMIT 1 "
 
 /*
  * The same row again, by the ctid it was found at.  That is of one heap: where a
@@ -88,8 +94,7 @@
 /* a batch of one job's executions, locked in device order */
 #define LOCK_BATCH(lock) \
 	"SELECT e.device_id FROM {executions} e " \
-	"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 AND e.status {=} ANY ($4) " \
-	"ORDER BY e.device_id LIMIT $5 " lock
+	"WHERE " EXECUTIONS_FROM("e") "AND e.status {=} ANY ($4) " EXECUTION_ORDER("e") "LIMIT $5 " lock
 
 /*
  * What verify_jobs() asks.  Each statement gives the columns of its result: the name
@@ -334,8 +339,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	},
 	[IJ_SQL_FIRST_EXECUTION] = {
 		"SELECT e.device_id FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.device_id {>=} $3 AND e.status {=} ANY ($4) "
-		"ORDER BY e.device_id LIMIT 1",
+		"WHERE " EXECUTIONS_FROM("e") "AND e.status {=} ANY ($4) " THIS_EXECUTION_ORDER("e"),
 		IN_ORDER, 4, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID}
 	},
 	[IJ_SQL_LOCK_EXECUTIONS] = {
@@ -352,8 +356,8 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 	},
 	[IJ_SQL_LOCK_OPEN_EXECUTIONS] = {
 		"SELECT pg_catalog.count(*) FROM (SELECT FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {=} $2 AND e.status {=} ANY ($3) "
-		"ORDER BY e.device_id FOR UPDATE) e",
+		"WHERE e.tenant_id {=} $1 AND e.job_id {>=} $2 AND e.job_id {<=} $2 AND e.status {=} ANY ($3) "
+		EXECUTION_ORDER("e") "FOR UPDATE) e",
 		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTARRAYOID}
 	},
 	[IJ_SQL_TENANT] = {

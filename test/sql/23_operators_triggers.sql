@@ -212,6 +212,35 @@ SELECT queued FROM describe_job('trig', 'ta');
 SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('trig', 'ta', 'later')$$);
 ROLLBACK;
 
+-- one that asks how statements are planned: what we set for ours is not for those of others
+CREATE FUNCTION ijtest.how_planned() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE NOTICE 'seqscan %, sort %', current_setting('enable_seqscan'), current_setting('enable_sort');
+    RETURN NULL;
+END $$;
+BEGIN;
+CREATE TRIGGER zz AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION ijtest.how_planned();
+SELECT status FROM update_job('trig', 'ta', now() + interval '1 hour');
+ROLLBACK;
+
+-- one of a COPY that creates jobs: the progress shown stays that of the COPY
+CREATE FUNCTION ijtest.shown() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM create_job('trig', 't', target_device_id => 'd1');
+    PERFORM pg_stat_clear_snapshot();
+    RAISE NOTICE 'COPY into %', (SELECT relid::regclass FROM pg_stat_progress_copy WHERE pid = pg_backend_pid());
+    RETURN NEW;
+END $$;
+BEGIN;
+CREATE TABLE ijtest.copied (n int);
+CREATE TRIGGER zz BEFORE INSERT ON ijtest.copied FOR EACH ROW EXECUTE FUNCTION ijtest.shown();
+COPY ijtest.copied FROM stdin;
+1
+2
+\.
+ROLLBACK;
+DROP FUNCTION ijtest.how_planned, ijtest.shown;
+
 -- one that renames the schema, and creates a job in it while one is created
 CREATE FUNCTION ijtest.rename_schema() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
