@@ -169,18 +169,12 @@ ij_relation_get_primary_key_index(Relation rel)
 #endif
 }
 
-/* 16: the result relations became an argument of the one function */
-#if PG_VERSION_NUM < 160000
-#define EvalPlanQualInit(epq, estate, plan, rowmarks, param, result_relations) \
-	EvalPlanQualInitExt(epq, estate, plan, rowmarks, param, result_relations)
-#endif
-
 /*
- * A range table of one relation.  16 moved the updated columns from its entry to a
- * permission info; 18 wants to know which relations are not pruned.
+ * A range table of one relation, to insert.  16: with a permission info, which the error
+ * of a constraint looks for; 18 wants to know which relations are not pruned.
  */
 static inline void
-ij_exec_init_range_table(EState *estate, Relation rel, LOCKMODE lockmode, Bitmapset *updated_columns)
+ij_exec_init_range_table(EState *estate, Relation rel, LOCKMODE lockmode)
 {
 	RangeTblEntry *entry = makeNode(RangeTblEntry);
 
@@ -191,9 +185,8 @@ ij_exec_init_range_table(EState *estate, Relation rel, LOCKMODE lockmode, Bitmap
 #if PG_VERSION_NUM >= 160000
 	{
 		List	   *permissions = NIL;
-		RTEPermissionInfo *permission = addRTEPermissionInfo(&permissions, entry);
 
-		permission->updatedCols = updated_columns;
+		(void) addRTEPermissionInfo(&permissions, entry);
 #if PG_VERSION_NUM >= 180000
 		ExecInitRangeTable(estate, list_make1(entry), permissions, bms_make_singleton(1));
 #else
@@ -201,7 +194,6 @@ ij_exec_init_range_table(EState *estate, Relation rel, LOCKMODE lockmode, Bitmap
 #endif
 	}
 #else
-	entry->updatedCols = updated_columns;
 	ExecInitRangeTable(estate, list_make1(entry));
 #endif
 }

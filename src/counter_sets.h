@@ -11,13 +11,6 @@
 
 #include "counters.h"
 
-/* a job of a table in one of its lives */
-typedef struct IjCounterKey
-{
-	uint64		a;
-	uint64		b;
-} IjCounterKey;
-
 static inline bool
 ij_counter_same_key(IjCounterKey left, IjCounterKey right)
 {

@@ -573,10 +573,7 @@ ij_counters_get(const IjCountedTable *table, const text *tenant_id, const text *
 
 		ij_counter_watch(table->relation);
 		if (counting != NULL)
-		{
-			counting->key[0] = key.a;
-			counting->key[1] = key.b;
-		}
+			counting->key = key;
 		known = from_memory(table, key, snapshot, counts->by_status, counting ? &counting->token : NULL);
 	}
 	if (known)
@@ -590,26 +587,18 @@ ij_counters_get(const IjCountedTable *table, const text *tenant_id, const text *
 	return known;
 }
 
-static IjCounterKey
-counted_key(const IjCounting *counting)
-{
-	IjCounterKey key = {counting->key[0], counting->key[1]};
-
-	return key;
-}
-
 void
 ij_counters_publish(const IjCounting *counting, const IjCounts *counts)
 {
 	if (counting->token != 0)
-		ij_counter_finish(counted_key(counting), counting->token, counts->by_status);
+		ij_counter_finish(counting->key, counting->token, counts->by_status);
 }
 
 void
 ij_counters_abandon(const IjCounting *counting)
 {
 	if (counting->token != 0)
-		ij_counter_give_up(counted_key(counting), counting->token);
+		ij_counter_give_up(counting->key, counting->token);
 }
 
 void

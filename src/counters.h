@@ -24,10 +24,17 @@ typedef struct IjCountedTable
 	uint64		began;			/* with this transaction, or an older one that ended before it */
 } IjCountedTable;
 
+/* a job of a table in one of its lives */
+typedef struct IjCounterKey
+{
+	uint64		a;
+	uint64		b;
+} IjCounterKey;
+
 /* a count that was asked for, and is being taken */
 typedef struct IjCounting
 {
-	uint64		key[2];
+	IjCounterKey key;
 	uint64		token;			/* 0: nobody waits for it */
 } IjCounting;
 

@@ -60,9 +60,9 @@ take_counts(const text *tenant_id, const Uncounted *uncounted)
 	ij_arg_text(&args, tenant_id);
 	ij_arg_texts(&args, uncounted->job_ids, uncounted->count);
 	ij_query_begin();
-	ij_query_run(IJ_SQL_COUNT_EXECUTIONS, InvalidOid, &args, true, InvalidSnapshot);
+	ij_query_run(IJ_SQL_COUNT_EXECUTIONS, InvalidOid, &args, IJ_SEES_AS_CALLER);
 	for (int i = 0; i < uncounted->count; i++)
-		ij_rows_read_counts(IJ_QUERY_ROW(i), 1, uncounted->counts[i]);
+		ij_rows_read_counts(IJ_QUERY_ROW(i), uncounted->counts[i]);
 	ij_query_end();
 }
 

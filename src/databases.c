@@ -209,16 +209,6 @@ ij_database_wants_worker(const IjDatabase *database, TimestampTz now)
 		database->next_deadline <= now;
 }
 
-static TimestampTz
-backoff_end(int failures, TimestampTz now)
-{
-	int64		pause = BACKOFF_FIRST_MS;
-
-	for (int i = 1; i < failures && pause < BACKOFF_LAST_MS; i++)
-		pause *= 2;
-	return TimestampTzPlusMilliseconds(now, Min(pause, BACKOFF_LAST_MS));
-}
-
 int
 ij_databases_list(IjDatabase *databases)
 {
@@ -437,7 +427,8 @@ static void
 count_failure(IjDatabase *database, TimestampTz now)
 {
 	database->failures++;
-	database->hold_until = backoff_end(database->failures, now);
+	database->hold_until =
+		TimestampTzPlusMilliseconds(now, ij_growing_pause(database->failures, BACKOFF_FIRST_MS, BACKOFF_LAST_MS));
 }
 
 void

@@ -66,6 +66,17 @@ typedef struct IjDatabase
 	int64		deleted;
 } IjDatabase;
 
+/* how long to wait after so many failures in a row: first, 2 first, 4 first ... last */
+static inline int64
+ij_growing_pause(int times, int64 first, int64 last)
+{
+	int64		pause = first;
+
+	for (int i = 1; i < times && pause < last; i++)
+		pause *= 2;
+	return Min(pause, last);
+}
+
 /* --- everybody --- */
 
 /* copies of all databases known, in no order; the array has room for IJ_MAX_DATABASES */

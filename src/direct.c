@@ -261,13 +261,14 @@ limit_patience(void)
 #define YIELD_ROWS 32
 
 /*
- * Update or delete the executions of a job from this device on, up to a limit; they
- * count as "to" then.  *last is the device at which the limit was reached, or NULL.
+ * Update or delete the executions of a job from this device on, up to a limit; *last is
+ * the device at which the limit was reached, or NULL.
  */
 static int64
-do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, int to, IjLock lock,
+do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock,
 		  const text *from, int64 limit, text **last)
 {
+	int			to = (what == CMD_DELETE) ? IJ_NO_EXECUTION : (int) change->to;
 	int64		count = 0;
 	int64		were[IJ_EXEC_STATUSES] = {0};
 	int			level = (lock == IJ_LOCK_SKIP) ? limit_patience() : 0;
@@ -293,28 +294,15 @@ do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, int t
 }
 
 int64
-ij_direct_close_executions(IjDirect *direct, const text *job_id, const text *from, int statuses,
-						   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
-						   bool *gave_way)
+ij_direct_close_executions(IjDirect *direct, const IjExecutionChange *change, const text *from, IjLock lock,
+						   int64 limit, text **last, bool *gave_way)
 {
-	IjExecutionChange change = {0};
-
-	change.tenant_id = direct->tenant_id;
-	change.job_id = job_id;
-	change.from = statuses;
-	change.to = to;
-	change.status_details = status_details;
 	direct->gave_way = gave_way;
-	return do_to_job(direct, &change, CMD_UPDATE, to, lock, from, limit, last);
+	return do_to_job(direct, change, CMD_UPDATE, lock, from, limit, last);
 }
 
 int64
-ij_direct_delete_executions(IjDirect *direct, const text *job_id, const text *from, int64 limit, text **last)
+ij_direct_delete_executions(IjDirect *direct, const IjExecutionChange *any, const text *from, int64 limit, text **last)
 {
-	IjExecutionChange any = {0};
-
-	any.tenant_id = direct->tenant_id;
-	any.job_id = job_id;
-	any.from = IJ_ALL_STATUSES;
-	return do_to_job(direct, &any, CMD_DELETE, IJ_NO_EXECUTION, IJ_LOCK_SKIP, from, limit, last);
+	return do_to_job(direct, any, CMD_DELETE, IJ_LOCK_SKIP, from, limit, last);
 }

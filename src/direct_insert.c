@@ -195,7 +195,7 @@ make_insertion(Relation rel)
 
 	insertion->rel = rel;
 	insertion->estate = estate;
-	ij_exec_init_range_table(estate, rel, RowExclusiveLock, NULL);
+	ij_exec_init_range_table(estate, rel, RowExclusiveLock);
 	insertion->result_rel = makeNode(ResultRelInfo);
 	InitResultRelInfo(insertion->result_rel, rel, 1, NULL, 0);
 	ExecOpenIndices(insertion->result_rel, false);

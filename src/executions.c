@@ -119,22 +119,19 @@ unique_texts(Datum *texts, int count)
  * As many rounds as it takes.  A batch too small for all devices begins anywhere
  * among them, so that over many calls none is starved.
  */
-static List *
-claim_for_devices(const text *tenant_id, int max, ArrayType *device_ids)
+List *
+ij_executions_claim(const text *tenant_id, int max, Datum *device_ids, int count)
 {
-	Datum	   *given;
 	Datum	   *devices;
 	List	   *claimed;
-	int			count;
 	int			start = 0;
 
-	deconstruct_array(device_ids, TEXTOID, -1, false, TYPALIGN_INT, &given, NULL, &count);
-	count = unique_texts(given, count);
+	count = unique_texts(device_ids, count);
 	devices = palloc(Max(count, 1) * sizeof(Datum));
 	if (count > max)
 		start = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
 	for (int i = 0; i < count; i++)
-		devices[i] = given[(start + i) % count];
+		devices[i] = device_ids[(start + i) % count];
 	claimed = ij_store_claim(tenant_id, devices, count, max, max);
 	IJ_FAULT(execution_claimed);
 	return claimed;
@@ -161,8 +158,8 @@ advance_claim_mark(const text *tenant_id, const text *device_id, bool new_lap)
  * claim stopped.  The mark is shared and only a hint: losing it, or two claims that
  * start at the same place, costs fairness for one call and nothing else.
  */
-static List *
-claim_for_tenant(const text *tenant_id, int max)
+List *
+ij_executions_claim_any(const text *tenant_id, int max)
 {
 	List	   *result = NIL;
 	text	   *from = ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
@@ -200,12 +197,6 @@ claim_for_tenant(const text *tenant_id, int max)
 		advance_claim_mark(tenant_id, last->execution.device_id, new_lap);
 	}
 	return result;
-}
-
-List *
-ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids)
-{
-	return device_ids ? claim_for_devices(tenant_id, max, device_ids) : claim_for_tenant(tenant_id, max);
 }
 
 /* ------------------------------------------------------------------------
@@ -352,15 +343,15 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 int64
 ij_executions_reject(const text *tenant_id, const text *job_id, int statuses, const text *reason)
 {
-	Jsonb	   *details = ij_reason(reason, IJ_REASON_JOB_CANCELED);
+	IjExecutionChange change = {.tenant_id = tenant_id, .job_id = job_id, .from = statuses, .to = IJ_EXEC_REJECTED};
 	text	   *from = NULL;
 	int64		changed = 0;
 
+	change.status_details = ij_reason(reason, IJ_REASON_JOB_CANCELED);
 	/* each batch begins where the one before ended, also if a trigger kept that as it was */
 	do
 	{
-		changed += ij_store_close_executions(tenant_id, job_id, from, statuses, IJ_EXEC_REJECTED, details,
-											 IJ_LOCK_WAIT, REJECT_BATCH, &from, NULL);
+		changed += ij_store_close_executions(&change, from, IJ_LOCK_WAIT, REJECT_BATCH, &from, NULL);
 		IJ_FAULT(batch_rejected);
 	} while (from != NULL);
 

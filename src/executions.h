@@ -8,7 +8,6 @@
 #include "iot_jobs.h"
 
 #include "nodes/pg_list.h"
-#include "utils/array.h"
 
 #include "store.h"
 
@@ -40,8 +39,9 @@ typedef struct IjReport
 extern bool ij_execution_start_next(const text *tenant_id, const text *device_id, Jsonb *status_details,
 									IjExecutionDocument *document);
 
-/* claim up to max executions for these devices, or for any (device_ids NULL); List of IjExecutionDocument * */
-extern List *ij_executions_claim(const text *tenant_id, int max, ArrayType *device_ids);
+/* claim up to max executions for these devices, or for any; List of IjExecutionDocument *; reorders the ids */
+extern List *ij_executions_claim(const text *tenant_id, int max, Datum *device_ids, int count);
+extern List *ij_executions_claim_any(const text *tenant_id, int max);
 
 /*
  * Never throws for what the report says; *now is the state after it, unless not

@@ -79,7 +79,7 @@ ij_fleet_has_target(const IjFleet *fleet, const text *tenant_id, const text *gro
 		ij_arg_text(&args, group_id);
 	}
 	ij_query_begin();
-	found = ij_query_run(id, registry, &args, false, InvalidSnapshot) > 0;
+	found = ij_query_run(id, registry, &args, IJ_SEES_NOW) > 0;
 	ij_query_end();
 	return found;
 }

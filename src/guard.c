@@ -75,6 +75,9 @@ static Held held_job;
 /* the tenant whose jobs and open executions it locked, to delete them */
 static Held held_tenant;
 
+/* the job whose status is changed by a use case that is trusted */
+static Held trusted_job;
+
 static bool
 is_held(const Held *held, const text *tenant_id, const text *job_id)
 {
@@ -105,39 +108,23 @@ hold(Held *held, const text *tenant_id, const text *job_id)
 	held->subtransaction = GetCurrentSubTransactionId();
 }
 
-static IjGuardTrust trusted;
-
 /*
  * About this job only: a trigger of the operator that runs meanwhile may change
- * others.
+ * others, and then we trust nobody any more.
  */
-IjGuardTrust
+void
 ij_guard_begin_trust(const IjJob *job)
 {
-	IjGuardTrust was = trusted;
-
 	/* it is changed, perhaps without its guard */
-	held_job.transaction = InvalidLocalTransactionId;
-	trusted.tenant_id = trusted.job_id = NULL;
+	held_job.transaction = trusted_job.transaction = InvalidLocalTransactionId;
 	if (check_enable_rls(ij_catalog_executions(), InvalidOid, true) != RLS_ENABLED)
-	{
-		trusted.tenant_id = job->tenant_id;
-		trusted.job_id = job->job_id;
-	}
-	return was;
+		hold(&trusted_job, job->tenant_id, job->job_id);
 }
 
 void
-ij_guard_end_trust(IjGuardTrust was)
+ij_guard_end_trust(void)
 {
-	trusted = was;
-}
-
-static bool
-is_trusted(const text *tenant_id, const text *job_id)
-{
-	return trusted.job_id != NULL && ij_same_text(trusted.tenant_id, tenant_id) &&
-		ij_same_text(trusted.job_id, job_id);
+	trusted_job.transaction = InvalidLocalTransactionId;
 }
 
 /* ------------------------------------------------------------------------
@@ -343,9 +330,8 @@ require_open_job(const text *tenant_id, const text *job_id)
 						text_to_cstring(job_id), ij_job_status_name(job.status)),
 				 errdetail_internal("%s", ij_job_state_json(&job)),
 				 errhint("Create a new job.")));
-	/* what was known of all its executions is over */
-	if (is_trusted(tenant_id, job_id))
-		trusted.tenant_id = trusted.job_id = NULL;
+	/* whoever is trusted has seen the executions of his job before there was this one */
+	trusted_job.transaction = InvalidLocalTransactionId;
 	/* of one that has passed, to tell it again would mean all that passed since */
 	if (job.expires && job.expires_at <= GetCurrentTransactionStartTimestamp())
 		ij_tell_visit(tenant_id, job_id);
@@ -615,7 +601,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 		job.status = from;
 		if (!ij_job_step_allowed(from, to, IJ_BY_ANYONE))
 			ij_error_job_step(&job, ij_job_status_name(to), NULL);
-		if (to == IJ_JOB_COMPLETED && !is_trusted(get_text(old, "tenant_id"), job.job_id))
+		if (to == IJ_JOB_COMPLETED && !is_held(&trusted_job, get_text(old, "tenant_id"), job.job_id))
 		{
 			IjIdentity	identity;
 			bool		open;
@@ -749,7 +735,7 @@ iot_jobs_cascade_cancel(PG_FUNCTION_ARGS)
 	row.tuple = trigdata->tg_newtuple;
 	tenant_id = get_text(&row, "tenant_id");
 	job_id = get_text(&row, "job_id");
-	if (is_trusted(tenant_id, job_id))
+	if (is_held(&trusted_job, tenant_id, job_id))
 		return PointerGetDatum(NULL);
 	ij_catalog_become_owner(&identity);
 	while (ij_executions_reject(tenant_id, job_id, queued, NULL) > 0 &&

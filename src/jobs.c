@@ -111,7 +111,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 {
 	int			statuses = force ? IJ_OPEN_STATUSES : IJ_STATUS_BIT(IJ_EXEC_QUEUED);
 	int			by = force ? IJ_BY_OPERATOR_FORCE : IJ_BY_OPERATOR;
-	IjGuardTrust was_trusted;
+	IjJob		current;
 
 	lock_job(tenant_id, job_id, job);
 	if (job->status == IJ_JOB_CANCELED && force)
@@ -124,18 +124,10 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 						  job->status == IJ_JOB_CANCELED ? "Use force => true to cancel the executions that are still IN_PROGRESS." : NULL);
 
 	reject_all(job, statuses, reason, counts);
-	was_trusted = ij_guard_begin_trust(job);
-	PG_TRY();
-	{
-		IjJob		current = *job;
-
-		ij_store_set_job_status(&current, IJ_JOB_CANCELED, job);
-	}
-	PG_FINALLY();
-	{
-		ij_guard_end_trust(was_trusted);
-	}
-	PG_END_TRY();
+	ij_guard_begin_trust(job);
+	current = *job;
+	ij_store_set_job_status(&current, IJ_JOB_CANCELED, job);
+	ij_guard_end_trust();
 	IJ_FAULT(job_canceled);
 }
 

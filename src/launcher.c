@@ -468,6 +468,51 @@ ask_to_yield(IjDatabase **working, int nworking, int wanted)
 		ij_databases_ask_to_yield(working[i]->dboid);
 }
 
+/* Have all databases looked at if that is due; returns when it is due next. */
+static TimestampTz
+heal_if_due(TimestampTz now)
+{
+	uint64		xids;
+
+	if (ij_guc_heal_interval == 0)
+		return DT_NOEND;
+	if (now >= seconds_from(heal_at, ij_guc_heal_interval))
+	{
+		xids = ij_databases_foreign_xids();
+		ij_databases_heal(xids != heal_xids, now);
+		heal_xids = xids;
+		heal_at = now;
+	}
+	return seconds_from(heal_at, ij_guc_heal_interval);
+}
+
+/*
+ * Start workers for those that wait, the longest first, as far as there are places;
+ * returns how many are left without.  *again: something is to be tried again soon.
+ */
+static int
+start_workers(IjDatabase **waiting, int nwaiting, int places, TimestampTz now, bool *again)
+{
+	*again = false;
+	qsort(waiting, nwaiting, sizeof(IjDatabase *), compare_started_at);
+	for (int i = 0; i < nwaiting; i++)
+	{
+		if (places <= 0)
+			return nwaiting - i;
+		if (!database_ready(waiting[i], now))
+			*again = true;
+		else if (start_worker(waiting[i], now))
+			places--;
+		else
+		{
+			/* the server may have fewer places than we may have workers: share what we have */
+			*again = true;
+			return nwaiting - i;
+		}
+	}
+	return 0;
+}
+
 /*
  * One look at everything; returns when to look again if nothing happens.
  */
@@ -476,12 +521,13 @@ launcher_turn(void)
 {
 	static TimestampTz last_turn = 0;
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz wake_at = DT_NOEND;
+	TimestampTz wake_at;
 	IjDatabase **waiting = palloc(sizeof(IjDatabase *) * IJ_MAX_DATABASES);
 	IjDatabase **working = palloc(sizeof(IjDatabase *) * IJ_MAX_DATABASES);
 	int			nwaiting = 0;
 	int			nworking = 0;
 	int			places;
+	bool		again;
 
 	/* what was to last a second must not last until the old time comes again */
 	if (now < last_turn)
@@ -491,24 +537,10 @@ launcher_turn(void)
 	}
 	last_turn = now;
 
-	if (ij_databases_poll_prepared())
-		wake_at = ms_from(now, RETRY_MS);
-
-	if (ij_guc_heal_interval > 0)
-	{
-		TimestampTz due = seconds_from(heal_at, ij_guc_heal_interval);
-
-		if (now >= due)
-		{
-			uint64		xids = ij_databases_foreign_xids();
-
-			ij_databases_heal(xids != heal_xids, now);
-			heal_xids = xids;
-			heal_at = now;
-			due = seconds_from(now, ij_guc_heal_interval);
-		}
-		wake_at = Min(wake_at, due);
-	}
+	again = ij_databases_poll_prepared();
+	wake_at = heal_if_due(now);
+	if (again)
+		wake_at = Min(wake_at, ms_from(now, RETRY_MS));
 
 	notice_ended_workers();
 	ndatabases = ij_databases_list(databases);
@@ -542,27 +574,8 @@ launcher_turn(void)
 
 	if (!ij_guc_worker_enabled)
 		return wake_at;
-
-	qsort(waiting, nwaiting, sizeof(IjDatabase *), compare_started_at);
-	for (int i = 0; i < nwaiting; i++)
-	{
-		if (places > 0 && !database_ready(waiting[i], now))
-		{
-			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
-			continue;
-		}
-		if (places > 0 && start_worker(waiting[i], now))
-		{
-			places--;
-			continue;
-		}
-		/* the server may have fewer places than we may have workers: share what we have */
-		if (places > 0)
-			wake_at = Min(wake_at, ms_from(now, RETRY_MS));
-		ask_to_yield(working, nworking, nwaiting - i);
-		break;
-	}
-	return wake_at;
+	ask_to_yield(working, nworking, start_workers(waiting, nwaiting, places, now, &again));
+	return again ? Min(wake_at, ms_from(now, RETRY_MS)) : wake_at;
 }
 
 /* sleep until then or until something happens */

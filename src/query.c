@@ -256,20 +256,28 @@ plan_in_order(SPIPlanPtr plan)
 }
 
 /*
- * Run a statement.  Without snapshot it sees what is committed now, and our own
- * changes; read_only asks for the caller's snapshot instead.
+ * Run a statement.  The guards must not miss what was committed after the caller's
+ * snapshot, so they look with the latest one, as foreign key checks do.
  */
 uint64
-ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapshot snapshot)
+ij_query_run(IjStatement id, Oid registry, IjArgs *args, IjSight sight)
 {
 	SPIPlanPtr	plan = ij_query_plan(id, registry);
+	Snapshot	snapshot = InvalidSnapshot;
 	int			code;
 
 	Assert(args->count == ij_statements[id].nargs);
 	if (ij_statements[id].in_order)
 		plan_in_order(plan);
+	if (sight == IJ_SEES_LATEST)
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		snapshot = GetActiveSnapshot();
+	}
 	code = SPI_execute_snapshot(plan, args->values, args->nulls, snapshot, InvalidSnapshot,
-								read_only, true, 0);
+								sight == IJ_SEES_AS_CALLER, true, 0);
+	if (sight == IJ_SEES_LATEST)
+		PopActiveSnapshot();
 	if (code < 0)
 		elog(ERROR, "could not run statement: %s", SPI_result_code_string(code));
 	return SPI_processed;
@@ -278,7 +286,7 @@ ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapsho
 uint64
 ij_query_execute(IjStatement id, IjArgs *args)
 {
-	return ij_query_run(id, InvalidOid, args, false, InvalidSnapshot);
+	return ij_query_run(id, InvalidOid, args, IJ_SEES_NOW);
 }
 
 void
@@ -294,15 +302,27 @@ ij_query_end(void)
 	SPI_finish();
 }
 
-text *
-ij_query_text(int row, int number)
+static text *
+text_of(HeapTuple tuple, TupleDesc desc, int number)
 {
 	bool		isnull;
 	Datum		value;
 
-	ij_rows_check_type(SPI_tuptable->tupdesc, number, TEXTOID);
-	value = SPI_getbinval(IJ_QUERY_ROW(row), number, &isnull);
+	ij_rows_check_type(desc, number, TEXTOID);
+	value = SPI_getbinval(tuple, desc, number, &isnull);
 	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+text *
+ij_query_text(int row, int number)
+{
+	return text_of(IJ_QUERY_ROW(row), number);
+}
+
+void
+ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result)
+{
+	*(text **) result = text_of(tuple, desc, 1);
 }
 
 /* Read the rows of the last result into a List of structs of this size. */
@@ -339,42 +359,27 @@ read_one(MemoryContext caller, IjRowReader reader, void *result)
 
 /* Run a statement that yields at most one row of interest. */
 bool
-ij_query_fetch_one(IjStatement id, IjArgs *args, bool stable, IjRowReader reader, void *result)
+ij_query_fetch_one(IjStatement id, IjArgs *args, IjSight sight, IjRowReader reader, void *result)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	bool		found;
 
 	ij_query_begin();
-	ij_query_run(id, InvalidOid, args, stable, InvalidSnapshot);
+	ij_query_run(id, InvalidOid, args, sight);
 	found = read_one(caller, reader, result);
 	ij_query_end();
 	return found;
 }
 
 List *
-ij_query_fetch_all(IjStatement id, IjArgs *args, bool stable, size_t size, IjRowReader reader)
+ij_query_fetch_all(IjStatement id, IjArgs *args, IjSight sight, size_t size, IjRowReader reader)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *result;
 
 	ij_query_begin();
-	ij_query_run(id, InvalidOid, args, stable, InvalidSnapshot);
+	ij_query_run(id, InvalidOid, args, sight);
 	result = ij_query_read_rows(caller, size, reader);
 	ij_query_end();
-	return result;
-}
-
-/*
- * The guards must not miss what was committed after the caller's snapshot, so they
- * look with the latest one, as foreign key checks do.
- */
-uint64
-ij_query_execute_latest(IjStatement id, IjArgs *args)
-{
-	uint64		result;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	result = ij_query_run(id, InvalidOid, args, false, GetActiveSnapshot());
-	PopActiveSnapshot();
 	return result;
 }

@@ -10,7 +10,6 @@
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
-#include "utils/snapshot.h"
 
 #include "statements.h"
 
@@ -33,6 +32,14 @@ extern void ij_arg_from(IjArgs *args, const text *from);
 extern void ij_arg_texts(IjArgs *args, const Datum *texts, int count);
 extern void ij_arg_statuses(IjArgs *args, int statuses);
 
+/* what a statement sees; but for the caller's snapshot, our own changes, too */
+typedef enum IjSight
+{
+	IJ_SEES_NOW,				/* what is committed now, or when an old snapshot was taken */
+	IJ_SEES_AS_CALLER,			/* as a STABLE function must */
+	IJ_SEES_LATEST				/* what is committed now, whatever the isolation: for guards */
+} IjSight;
+
 /*
  * Between begin and end statements may be run; the rows of the last one are there
  * until the next.
@@ -41,9 +48,8 @@ extern void ij_query_begin(void);
 extern void ij_query_end(void);
 extern char *ij_query_expand(const char *text, Oid registry);
 extern SPIPlanPtr ij_query_plan(IjStatement id, Oid registry);
-extern uint64 ij_query_run(IjStatement id, Oid registry, IjArgs *args, bool read_only, Snapshot snapshot);
+extern uint64 ij_query_run(IjStatement id, Oid registry, IjArgs *args, IjSight sight);
 extern uint64 ij_query_execute(IjStatement id, IjArgs *args);
-extern uint64 ij_query_execute_latest(IjStatement id, IjArgs *args);
 extern text *ij_query_text(int row, int number);
 
 /* row i of the last result */
@@ -52,11 +58,14 @@ extern text *ij_query_text(int row, int number);
 /* read a row into a struct, in the current memory context */
 typedef void (*IjRowReader) (HeapTuple tuple, TupleDesc desc, void *result);
 
+/* one column of type text, into a text * */
+extern void ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result);
+
 /* the rows of the last result, as structs of this size in that memory context */
 extern List *ij_query_read_rows(MemoryContext caller, size_t size, IjRowReader reader);
 
 /* begin, run, read the first row or all rows in the caller's memory context, and end */
-extern bool ij_query_fetch_one(IjStatement id, IjArgs *args, bool stable, IjRowReader reader, void *result);
-extern List *ij_query_fetch_all(IjStatement id, IjArgs *args, bool stable, size_t size, IjRowReader reader);
+extern bool ij_query_fetch_one(IjStatement id, IjArgs *args, IjSight sight, IjRowReader reader, void *result);
+extern List *ij_query_fetch_all(IjStatement id, IjArgs *args, IjSight sight, size_t size, IjRowReader reader);
 
 #endif							/* IJ_QUERY_H */

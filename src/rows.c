@@ -115,54 +115,60 @@ ij_rows_exec_status(const text *word)
 }
 
 void
-ij_rows_read_job(HeapTuple tuple, TupleDesc desc, int first, IjJob *job)
+ij_rows_read_job(HeapTuple tuple, TupleDesc desc, void *result)
 {
+	IjJob	   *job = result;
 	bool		isnull;
 
-	job->job_id = ij_rows_id(tuple, desc, first);
-	job->tenant_id = ij_rows_id(tuple, desc, first + 1);
-	job->document_type = text_column(tuple, desc, first + 2);
-	job->document_params = jsonb_column(tuple, desc, first + 3);
-	job->target_device_id = text_column(tuple, desc, first + 4);
-	job->target_group_id = text_column(tuple, desc, first + 5);
-	job->target_all = DatumGetBool(column(tuple, desc, first + 6, BOOLOID, &isnull));
-	job->status = ij_rows_job_status(text_column(tuple, desc, first + 7));
-	job->expires = ij_rows_timestamp(tuple, desc, first + 8, &job->expires_at);
-	job->created_by = text_column(tuple, desc, first + 9);
-	ij_rows_timestamp(tuple, desc, first + 10, &job->created_at);
-	ij_rows_timestamp(tuple, desc, first + 11, &job->updated_at);
+	job->job_id = ij_rows_id(tuple, desc, 1);
+	job->tenant_id = ij_rows_id(tuple, desc, 2);
+	job->document_type = text_column(tuple, desc, 3);
+	job->document_params = jsonb_column(tuple, desc, 4);
+	job->target_device_id = text_column(tuple, desc, 5);
+	job->target_group_id = text_column(tuple, desc, 6);
+	job->target_all = DatumGetBool(column(tuple, desc, 7, BOOLOID, &isnull));
+	job->status = ij_rows_job_status(text_column(tuple, desc, 8));
+	job->expires = ij_rows_timestamp(tuple, desc, 9, &job->expires_at);
+	job->created_by = text_column(tuple, desc, 10);
+	ij_rows_timestamp(tuple, desc, 11, &job->created_at);
+	ij_rows_timestamp(tuple, desc, 12, &job->updated_at);
 }
 
 void
-ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, int first, IjCounts *counts)
+ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, void *result)
 {
-	counts->total = int8_column(tuple, desc, first);
+	IjCounts   *counts = result;
+
+	counts->total = int8_column(tuple, desc, 1);
 	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
-		counts->by_status[i] = int8_column(tuple, desc, first + 1 + i);
+		counts->by_status[i] = int8_column(tuple, desc, 2 + i);
 }
 
 void
-ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, int first, IjExecution *execution)
+ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, void *result)
 {
-	execution->job_id = ij_rows_id(tuple, desc, first);
-	execution->tenant_id = ij_rows_id(tuple, desc, first + 1);
-	execution->device_id = ij_rows_id(tuple, desc, first + 2);
-	execution->status = ij_rows_exec_status(text_column(tuple, desc, first + 3));
-	execution->status_details = jsonb_column(tuple, desc, first + 4);
-	execution->execution_number = int8_column(tuple, desc, first + 5);
-	ij_rows_timestamp(tuple, desc, first + 6, &execution->queued_at);
-	execution->started = ij_rows_timestamp(tuple, desc, first + 7, &execution->started_at);
-	ij_rows_timestamp(tuple, desc, first + 8, &execution->last_updated_at);
+	IjExecution *execution = result;
+
+	execution->job_id = ij_rows_id(tuple, desc, 1);
+	execution->tenant_id = ij_rows_id(tuple, desc, 2);
+	execution->device_id = ij_rows_id(tuple, desc, 3);
+	execution->status = ij_rows_exec_status(text_column(tuple, desc, 4));
+	execution->status_details = jsonb_column(tuple, desc, 5);
+	execution->execution_number = int8_column(tuple, desc, 6);
+	ij_rows_timestamp(tuple, desc, 7, &execution->queued_at);
+	execution->started = ij_rows_timestamp(tuple, desc, 8, &execution->started_at);
+	ij_rows_timestamp(tuple, desc, 9, &execution->last_updated_at);
 }
 
 void
-ij_rows_read_document(HeapTuple tuple, TupleDesc desc, int first, IjExecutionDocument *document)
+ij_rows_read_document(HeapTuple tuple, TupleDesc desc, void *result)
 {
-	ij_rows_read_execution(tuple, desc, first, &document->execution);
-	first += IJ_EXECUTION_COLUMNS;
-	document->document_type = text_column(tuple, desc, first);
-	document->document_params = jsonb_column(tuple, desc, first + 1);
-	document->expires = ij_rows_timestamp(tuple, desc, first + 2, &document->expires_at);
+	IjExecutionDocument *document = result;
+
+	ij_rows_read_execution(tuple, desc, &document->execution);
+	document->document_type = text_column(tuple, desc, IJ_EXECUTION_COLUMNS + 1);
+	document->document_params = jsonb_column(tuple, desc, IJ_EXECUTION_COLUMNS + 2);
+	document->expires = ij_rows_timestamp(tuple, desc, IJ_EXECUTION_COLUMNS + 3, &document->expires_at);
 }
 
 static void

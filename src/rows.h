@@ -16,11 +16,11 @@
 #define IJ_EXECUTION_COLUMNS	9
 #define IJ_DOCUMENT_COLUMNS		(IJ_EXECUTION_COLUMNS + 3)
 
-/* read the columns from number first on, copying into the current memory context */
-extern void ij_rows_read_job(HeapTuple tuple, TupleDesc desc, int first, IjJob *job);
-extern void ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, int first, IjCounts *counts);
-extern void ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, int first, IjExecution *execution);
-extern void ij_rows_read_document(HeapTuple tuple, TupleDesc desc, int first, IjExecutionDocument *document);
+/* read the first columns into a struct (see IjRowReader), copying into the current memory context */
+extern void ij_rows_read_job(HeapTuple tuple, TupleDesc desc, void *job);
+extern void ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, void *counts);
+extern void ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, void *execution);
+extern void ij_rows_read_document(HeapTuple tuple, TupleDesc desc, void *document);
 
 /* fill in that many columns */
 extern void ij_rows_job_values(const IjJob *job, Datum *values, bool *nulls);

@@ -130,15 +130,22 @@ optional_id_argument(FunctionCallInfo fcinfo, int number, const char *name)
 	return PG_ARGISNULL(number) ? NULL : id_argument(fcinfo, number, name);
 }
 
-static void
-validate_ids(const char *name, ArrayType *ids)
+/* an array of ids */
+static Datum *
+ids_argument(FunctionCallInfo fcinfo, int number, const char *name, int *count)
 {
+	ArrayType  *ids = PG_GETARG_ARRAYTYPE_P(number);
 	Datum	   *values;
-	int			count;
 
-	deconstruct_array(ids, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, &count);
-	for (int i = 0; i < count; i++)
+	if (array_contains_nulls(ids))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("argument \"%s\" must not contain nulls", name),
+				 errhint("A null array, not an array of nulls, means any device of the tenant.")));
+	deconstruct_array(ids, TEXTOID, -1, false, TYPALIGN_INT, &values, NULL, count);
+	for (int i = 0; i < *count; i++)
 		ij_validate_id(name, DatumGetTextPP(values[i]));
+	return values;
 }
 
 static bool
@@ -690,22 +697,16 @@ iot_jobs_claim_job_executions(PG_FUNCTION_ARGS)
 {
 	text	   *tenant_id;
 	int			max;
-	ArrayType  *device_ids = NULL;
+	Datum	   *device_ids;
+	int			count;
 
 	enter_to_write(fcinfo);
 	tenant_id = id_argument(fcinfo, 0, "tenant_id");
 	max = int_argument(fcinfo, 1, "max_executions", 1, MAX_CLAIM);
-	if (!PG_ARGISNULL(2))
-	{
-		device_ids = PG_GETARG_ARRAYTYPE_P(2);
-		if (array_contains_nulls(device_ids))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument \"device_ids\" must not contain nulls"),
-					 errhint("A null array, not an array of nulls, means any device of the tenant.")));
-		validate_ids("device_ids", device_ids);
-	}
-	return documents_result(fcinfo, ij_executions_claim(tenant_id, max, device_ids));
+	if (PG_ARGISNULL(2))
+		return documents_result(fcinfo, ij_executions_claim_any(tenant_id, max));
+	device_ids = ids_argument(fcinfo, 2, "device_ids", &count);
+	return documents_result(fcinfo, ij_executions_claim(tenant_id, max, device_ids, count));
 }
 
 Datum

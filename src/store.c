@@ -22,15 +22,9 @@
 #include "rows.h"
 
 static void
-read_document(HeapTuple tuple, TupleDesc desc, void *result)
-{
-	ij_rows_read_document(tuple, desc, 1, result);
-}
-
-static void
 read_listed_job(HeapTuple tuple, TupleDesc desc, void *result)
 {
-	ij_rows_read_job(tuple, desc, 1, &((IjListedJob *) result)->job);
+	ij_rows_read_job(tuple, desc, &((IjListedJob *) result)->job);
 }
 
 static void
@@ -38,7 +32,7 @@ read_listed_execution(HeapTuple tuple, TupleDesc desc, void *result)
 {
 	IjListedExecution *listed = result;
 
-	ij_rows_read_execution(tuple, desc, 1, &listed->execution);
+	ij_rows_read_execution(tuple, desc, &listed->execution);
 	(void) ij_rows_timestamp(tuple, desc, IJ_EXECUTION_COLUMNS + 1, &listed->job_created_at);
 }
 
@@ -49,18 +43,6 @@ read_key(HeapTuple tuple, TupleDesc desc, void *result)
 
 	key->tenant_id = ij_rows_id(tuple, desc, 1);
 	key->job_id = ij_rows_id(tuple, desc, 2);
-}
-
-static void
-read_job(HeapTuple tuple, TupleDesc desc, void *result)
-{
-	ij_rows_read_job(tuple, desc, 1, result);
-}
-
-static void
-read_execution(HeapTuple tuple, TupleDesc desc, void *result)
-{
-	ij_rows_read_execution(tuple, desc, 1, result);
 }
 
 /* ------------------------------------------------------------------------
@@ -101,27 +83,15 @@ ij_store_get_job(const text *tenant_id, const text *job_id, bool stable, IjJob *
 	if (!stable && do_directly(ij_direct_get_job, IJ_DIRECT_READ, tenant_id, job_id, job, &found))
 		return found;
 	args = job_args(tenant_id, job_id);
-	return ij_query_fetch_one(IJ_SQL_GET_JOB, &args, stable, read_job, job);
+	return ij_query_fetch_one(IJ_SQL_GET_JOB, &args, stable ? IJ_SEES_AS_CALLER : IJ_SEES_NOW, ij_rows_read_job, job);
 }
 
 bool
 ij_store_get_latest_job(const text *tenant_id, const text *job_id, IjJob *job)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
-	MemoryContext caller = CurrentMemoryContext;
-	bool		found;
 
-	ij_query_begin();
-	found = ij_query_execute_latest(IJ_SQL_GET_JOB, &args) > 0;
-	if (found)
-	{
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		read_job(IJ_QUERY_ROW(0), job);
-		MemoryContextSwitchTo(old);
-	}
-	ij_query_end();
-	return found;
+	return ij_query_fetch_one(IJ_SQL_GET_JOB, &args, IJ_SEES_LATEST, ij_rows_read_job, job);
 }
 
 bool
@@ -134,7 +104,7 @@ ij_store_lock_job(const text *tenant_id, const text *job_id, IjLock lock, IjJob 
 		do_directly(ij_direct_lock_job, IJ_DIRECT_LOCK, tenant_id, job_id, job, &found))
 		return found;
 	args = job_args(tenant_id, job_id);
-	return ij_query_fetch_one(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_JOB_SKIP : IJ_SQL_LOCK_JOB, &args, false, read_job, job);
+	return ij_query_fetch_one(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_JOB_SKIP : IJ_SQL_LOCK_JOB, &args, IJ_SEES_NOW, ij_rows_read_job, job);
 }
 
 bool
@@ -149,14 +119,14 @@ ij_store_insert_job(const IjJob *wanted, IjJob *job)
 	ij_arg(&args, BoolGetDatum(wanted->target_all), false);
 	ij_arg_timestamp(&args, wanted->expires, wanted->expires_at);
 	ij_arg_text(&args, wanted->created_by);
-	return ij_query_fetch_one(IJ_SQL_INSERT_JOB, &args, false, read_job, job);
+	return ij_query_fetch_one(IJ_SQL_INSERT_JOB, &args, IJ_SEES_NOW, ij_rows_read_job, job);
 }
 
 /* The caller has locked the row, so an update that hits none was stopped by a policy or a trigger. */
 static void
 change_job(IjStatement id, IjArgs *args, IjJob *changed)
 {
-	if (!ij_query_fetch_one(id, args, false, read_job, changed))
+	if (!ij_query_fetch_one(id, args, IJ_SEES_NOW, ij_rows_read_job, changed))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("job could not be updated"),
@@ -217,7 +187,7 @@ ij_store_list_jobs(const IjJobFilter *filter, int limit)
 	ij_arg_timestamp(&args, filter->after, filter->after_created_at);
 	ij_arg_text(&args, filter->after_job_id);
 	ij_arg_limit(&args, limit);
-	listed = ij_query_fetch_all(IJ_SQL_LIST_JOBS, &args, true, sizeof(IjListedJob), read_listed_job);
+	listed = ij_query_fetch_all(IJ_SQL_LIST_JOBS, &args, IJ_SEES_AS_CALLER, sizeof(IjListedJob), read_listed_job);
 	foreach(cell, listed)
 	{
 		IjListedJob *job = lfirst(cell);
@@ -236,7 +206,7 @@ ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before)
 
 	ij_arg_text(&args, tenant_id);
 	ij_arg_timestamp(&args, true, updated_before);
-	return ij_query_fetch_all(IJ_SQL_MARK_FOR_DELETION, &args, false, sizeof(IjJobKey), read_key);
+	return ij_query_fetch_all(IJ_SQL_MARK_FOR_DELETION, &args, IJ_SEES_NOW, sizeof(IjJobKey), read_key);
 }
 
 bool
@@ -252,7 +222,7 @@ ij_store_delete_job(const text *tenant_id, const text *job_id)
 }
 
 List *
-ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *last)
+ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *reached)
 {
 	IjArgs		args = {0};
 	MemoryContext caller = CurrentMemoryContext;
@@ -262,9 +232,9 @@ ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *l
 	ij_arg_timestamp(&args, true, upto);
 	ij_arg_limit(&args, limit);
 	ij_query_begin();
-	*last = upto;
+	*reached = upto;
 	if (ij_query_execute(IJ_SQL_DUE_JOBS, &args) >= (uint64) limit)
-		(void) ij_rows_timestamp(IJ_QUERY_ROW(SPI_processed - 1), 3, last);
+		(void) ij_rows_timestamp(IJ_QUERY_ROW(SPI_processed - 1), 3, reached);
 	result = ij_query_read_rows(caller, sizeof(IjJobKey), read_key);
 	ij_query_end();
 	return result;
@@ -283,7 +253,7 @@ ij_store_unfinished_jobs(const IjJobKey *after, int limit)
 		ij_arg_word(&args, "");
 	}
 	ij_arg_limit(&args, limit);
-	return ij_query_fetch_all(IJ_SQL_UNFINISHED_JOBS, &args, false, sizeof(IjJobKey), read_key);
+	return ij_query_fetch_all(IJ_SQL_UNFINISHED_JOBS, &args, IJ_SEES_NOW, sizeof(IjJobKey), read_key);
 }
 
 TimestampTz
@@ -329,7 +299,7 @@ ij_store_get_execution(const text *tenant_id, const text *job_id, const text *de
 		return found;
 	}
 	args = execution_args(tenant_id, job_id, device_id);
-	return ij_query_fetch_one(IJ_SQL_GET_EXECUTION, &args, false, read_execution, execution);
+	return ij_query_fetch_one(IJ_SQL_GET_EXECUTION, &args, IJ_SEES_NOW, ij_rows_read_execution, execution);
 }
 
 bool
@@ -338,7 +308,7 @@ ij_store_get_execution_document(const text *tenant_id, const text *job_id, const
 {
 	IjArgs		args = execution_args(tenant_id, job_id, device_id);
 
-	return ij_query_fetch_one(IJ_SQL_GET_EXECUTION_DOCUMENT, &args, true, read_document, document);
+	return ij_query_fetch_one(IJ_SQL_GET_EXECUTION_DOCUMENT, &args, IJ_SEES_AS_CALLER, ij_rows_read_document, document);
 }
 
 bool
@@ -356,13 +326,13 @@ ij_store_start_next(const text *tenant_id, const text *device_id, Jsonb *status_
 		return found;
 	}
 	args = job_args(tenant_id, device_id);
-	if (ij_query_fetch_one(IJ_SQL_RESUME, &args, false, read_document, document))
+	if (ij_query_fetch_one(IJ_SQL_RESUME, &args, IJ_SEES_NOW, ij_rows_read_document, document))
 		return true;
 	ij_arg_jsonb(&args, status_details);
 
 	/* a row that moved while it was being locked is ours at the second attempt */
-	return ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document) ||
-		ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, false, read_document, document);
+	return ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, IJ_SEES_NOW, ij_rows_read_document, document) ||
+		ij_query_fetch_one(IJ_SQL_CLAIM_NEXT, &args, IJ_SEES_NOW, ij_rows_read_document, document);
 }
 
 static List *
@@ -381,7 +351,7 @@ claim_by_sql(const text *tenant_id, const Datum *device_ids, int count, int roun
 		ij_arg_text(&args, tenant_id);
 		ij_arg_texts(&args, devices, count);
 		ij_arg_limit(&args, limit - list_length(result));
-		claimed = ij_query_fetch_all(IJ_SQL_CLAIM_ONE_EACH, &args, false, sizeof(IjExecutionDocument), read_document);
+		claimed = ij_query_fetch_all(IJ_SQL_CLAIM_ONE_EACH, &args, IJ_SEES_NOW, sizeof(IjExecutionDocument), ij_rows_read_document);
 		count = 0;
 		foreach(cell, claimed)
 			devices[count++] = PointerGetDatum(((IjExecutionDocument *) lfirst(cell))->execution.device_id);
@@ -451,7 +421,7 @@ ij_store_pending(const text *tenant_id, const text *device_id, int limit)
 	IjArgs		args = job_args(tenant_id, device_id);
 
 	ij_arg_limit(&args, limit);
-	return ij_query_fetch_all(IJ_SQL_PENDING, &args, true, sizeof(IjExecutionDocument), read_document);
+	return ij_query_fetch_all(IJ_SQL_PENDING, &args, IJ_SEES_AS_CALLER, sizeof(IjExecutionDocument), ij_rows_read_document);
 }
 
 static IjArgs
@@ -482,35 +452,26 @@ ij_store_change_execution(const IjExecutionChange *change, IjExecution *executio
 		return changed;
 	}
 	args = change_args(change);
-	return ij_query_fetch_one(IJ_SQL_CHANGE_EXECUTION, &args, false, read_execution, execution);
+	return ij_query_fetch_one(IJ_SQL_CHANGE_EXECUTION, &args, IJ_SEES_NOW, ij_rows_read_execution, execution);
 }
-
-struct IjChanges
-{
-	IjDirect   *direct;			/* NULL: each by itself */
-};
 
 IjChanges *
 ij_store_begin_changes(const text *tenant_id)
 {
-	IjChanges  *changes = palloc(sizeof(IjChanges));
-
-	changes->direct = ij_direct_open(tenant_id, IJ_DIRECT_UPDATE);
-	return changes;
+	return ij_direct_open(tenant_id, IJ_DIRECT_UPDATE);
 }
 
 bool
 ij_store_change_of_many(IjChanges *changes, const IjExecutionChange *change, IjExecution *execution)
 {
-	return changes != NULL && changes->direct != NULL && ij_direct_change(changes->direct, change, execution);
+	return changes != NULL && ij_direct_change(changes, change, execution);
 }
 
 void
 ij_store_end_changes(IjChanges *changes)
 {
-	if (changes->direct != NULL)
-		ij_direct_close(changes->direct);
-	pfree(changes);
+	if (changes != NULL)
+		ij_direct_close(changes);
 }
 
 static IjArgs
@@ -529,7 +490,7 @@ ij_store_delete_execution(const text *tenant_id, const text *job_id, const text 
 {
 	IjArgs		args = delete_args(tenant_id, job_id, device_id, statuses);
 
-	return ij_query_fetch_one(IJ_SQL_DELETE_EXECUTION, &args, false, read_execution, execution);
+	return ij_query_fetch_one(IJ_SQL_DELETE_EXECUTION, &args, IJ_SEES_NOW, ij_rows_read_execution, execution);
 }
 
 List *
@@ -541,7 +502,7 @@ ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, cons
 	ij_arg_text(&args, status);
 	ij_arg_from(&args, after_device_id);
 	ij_arg_limit(&args, limit);
-	return ij_query_fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_JOB, &args, true, sizeof(IjListedExecution), read_listed_execution);
+	return ij_query_fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_JOB, &args, IJ_SEES_AS_CALLER, sizeof(IjListedExecution), read_listed_execution);
 }
 
 List *
@@ -555,14 +516,13 @@ ij_store_list_executions_for_device(const text *tenant_id, const text *device_id
 	ij_arg_timestamp(&args, after, after_created_at);
 	ij_arg_text(&args, after_job_id);
 	ij_arg_limit(&args, limit);
-	return ij_query_fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_DEVICE, &args, true, sizeof(IjListedExecution), read_listed_execution);
+	return ij_query_fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_DEVICE, &args, IJ_SEES_AS_CALLER, sizeof(IjListedExecution), read_listed_execution);
 }
 
 text *
 ij_store_first_execution(const text *tenant_id, const text *job_id, const text *from, int statuses, bool *gave_way)
 {
 	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_READ);
-	MemoryContext caller = CurrentMemoryContext;
 	IjArgs		args;
 	text	   *result = NULL;
 
@@ -575,15 +535,7 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
 	args = job_args(tenant_id, job_id);
 	ij_arg_from(&args, from);
 	ij_arg_statuses(&args, statuses);
-	ij_query_begin();
-	if (ij_query_execute(IJ_SQL_FIRST_EXECUTION, &args) > 0)
-	{
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		result = ij_query_text(0, 1);
-		MemoryContextSwitchTo(old);
-	}
-	ij_query_end();
+	(void) ij_query_fetch_one(IJ_SQL_FIRST_EXECUTION, &args, IJ_SEES_NOW, ij_query_read_text, &result);
 	return result;
 }
 
@@ -593,10 +545,10 @@ ij_store_first_execution(const text *tenant_id, const text *job_id, const text *
  * that never saw this job make the planner read all of the job for each batch.
  */
 static int64
-for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, const text *from,
-				int statuses, int64 limit, IjStatement action, IjArgs *action_args, const IjExecStatus *to, text **last)
+for_each_locked(IjStatement lock, const IjExecutionChange *change, const text *from, int64 limit,
+				IjStatement action, IjArgs *action_args, text **last)
 {
-	IjArgs		args = job_args(tenant_id, job_id);
+	IjArgs		args = job_args(change->tenant_id, change->job_id);
 	MemoryContext caller = CurrentMemoryContext;
 	SPITupleTable *batch;
 	uint64		count;
@@ -605,7 +557,7 @@ for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, con
 
 	*last = NULL;
 	ij_arg_from(&args, from);
-	ij_arg_statuses(&args, statuses);
+	ij_arg_statuses(&args, change->from);
 	ij_arg_limit(&args, limit);
 	ij_query_begin();
 	count = ij_query_execute(lock, &args);
@@ -616,7 +568,8 @@ for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, con
 		/* argument 3 of every statement about one execution is its device */
 		action_args->values[2] = SPI_getbinval(batch->vals[i], batch->tupdesc, 1, &isnull);
 		/* a trigger of the operator may have kept the row, or its status */
-		if (ij_query_execute(action, action_args) > 0 && (to == NULL || ij_rows_exec_status(ij_query_text(0, 4)) == *to))
+		if (ij_query_execute(action, action_args) > 0 &&
+			(action == IJ_SQL_DELETE_EXECUTION || ij_rows_exec_status(ij_query_text(0, 4)) == change->to))
 			changed++;
 		SPI_freetuptable(SPI_tuptable);
 	}
@@ -632,30 +585,22 @@ for_each_locked(IjStatement lock, const text *tenant_id, const text *job_id, con
 }
 
 int64
-ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
-						  IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
-						  bool *gave_way)
+ij_store_close_executions(const IjExecutionChange *change, const text *from, IjLock lock, int64 limit,
+						  text **last, bool *gave_way)
 {
-	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_UPDATE);
-	IjExecutionChange change = {0};
+	IjDirect   *direct = ij_direct_open(change->tenant_id, IJ_DIRECT_UPDATE);
 	IjArgs		args;
 	int64		count;
 
 	if (direct != NULL)
 	{
-		count = ij_direct_close_executions(direct, job_id, from, statuses, to, status_details, lock, limit, last,
-										   gave_way);
+		count = ij_direct_close_executions(direct, change, from, lock, limit, last, gave_way);
 		ij_direct_close(direct);
 		return count;
 	}
-	change.tenant_id = tenant_id;
-	change.job_id = job_id;
-	change.from = statuses;
-	change.to = to;
-	change.status_details = status_details;
-	args = change_args(&change);
+	args = change_args(change);
 	return for_each_locked(lock == IJ_LOCK_SKIP ? IJ_SQL_LOCK_EXECUTIONS_SKIP : IJ_SQL_LOCK_EXECUTIONS,
-						   tenant_id, job_id, from, statuses, limit, IJ_SQL_CHANGE_EXECUTION, &args, &to, last);
+						   change, from, limit, IJ_SQL_CHANGE_EXECUTION, &args, last);
 }
 
 int64
@@ -663,18 +608,18 @@ ij_store_delete_executions(const text *tenant_id, const text *job_id, const text
 						   int64 limit, text **last)
 {
 	IjDirect   *direct = ij_direct_open(tenant_id, IJ_DIRECT_DELETE);
+	IjExecutionChange any = {.tenant_id = tenant_id, .job_id = job_id, .from = IJ_ALL_STATUSES};
 	IjArgs		args;
 	int64		count;
 
 	if (direct != NULL)
 	{
-		count = ij_direct_delete_executions(direct, job_id, from, limit, last);
+		count = ij_direct_delete_executions(direct, &any, from, limit, last);
 		ij_direct_close(direct);
 		return count;
 	}
 	args = delete_args(tenant_id, job_id, NULL, IJ_ALL_STATUSES);
-	return for_each_locked(IJ_SQL_LOCK_EXECUTIONS_TO_DELETE, tenant_id, job_id, from, IJ_ALL_STATUSES, limit,
-						   IJ_SQL_DELETE_EXECUTION, &args, NULL, last);
+	return for_each_locked(IJ_SQL_LOCK_EXECUTIONS_TO_DELETE, &any, from, limit, IJ_SQL_DELETE_EXECUTION, &args, last);
 }
 
 struct IjAddition
@@ -735,7 +680,7 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 	bool		found;
 
 	ij_query_begin();
-	found = ij_query_execute_latest(IJ_SQL_GUARD_LOCK_JOB, &args) > 0;
+	found = ij_query_run(IJ_SQL_GUARD_LOCK_JOB, InvalidOid, &args, IJ_SEES_LATEST) > 0;
 	if (found)
 	{
 		*status = ij_rows_job_status(ij_query_text(0, 1));
@@ -792,20 +737,11 @@ text *
 ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuses)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
-	MemoryContext caller = CurrentMemoryContext;
 	text	   *result = NULL;
 
 	ij_arg_from(&args, NULL);
 	ij_arg_statuses(&args, statuses);
-	ij_query_begin();
-	if (ij_query_execute_latest(IJ_SQL_FIRST_EXECUTION, &args) > 0)
-	{
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		result = ij_query_text(0, 1);
-		MemoryContextSwitchTo(old);
-	}
-	ij_query_end();
+	(void) ij_query_fetch_one(IJ_SQL_FIRST_EXECUTION, &args, IJ_SEES_LATEST, ij_query_read_text, &result);
 	return result;
 }
 

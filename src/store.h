@@ -59,9 +59,18 @@ extern void ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz 
 extern List *ij_store_list_jobs(const IjJobFilter *filter, int limit);	/* of IjListedJob * */
 extern List *ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before); /* of IjJobKey * */
 extern bool ij_store_delete_job(const text *tenant_id, const text *job_id);
-extern List *ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *last);
+
+/*
+ * The jobs in progress whose deadline lies in (after, upto], by deadline; a List
+ * of IjJobKey *, about limit of them (jobs with the very same deadline are never
+ * parted).  *reached is where to continue: the deadline of the last one listed, or
+ * upto when none is left.
+ */
+extern List *ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *reached);
+
+/* the next ones, in key order after this one (NULL: the first), that are in progress or being deleted */
 extern List *ij_store_unfinished_jobs(const IjJobKey *after, int limit);
-extern TimestampTz ij_store_next_deadline(TimestampTz after);
+extern TimestampTz ij_store_next_deadline(TimestampTz after);	/* DT_NOEND: there is none */
 
 /* executions */
 extern bool ij_store_get_execution(const text *tenant_id, const text *job_id, const text *device_id,
@@ -91,9 +100,9 @@ extern bool ij_store_change_execution(const IjExecutionChange *change, IjExecuti
 
 /*
  * Many changes of different executions, as one command, where that is quicker.  False
- * from one of them says nothing but that it is to be tried by itself.
+ * from one of them says nothing but that it is to be tried by itself.  NULL: each by itself.
  */
-typedef struct IjChanges IjChanges;
+typedef struct IjDirect IjChanges;
 
 extern IjChanges *ij_store_begin_changes(const text *tenant_id);
 extern bool ij_store_change_of_many(IjChanges *changes, const IjExecutionChange *change, IjExecution *execution);
@@ -118,13 +127,12 @@ extern text *ij_store_first_execution(const text *tenant_id, const text *job_id,
 									  bool *gave_way);
 
 /*
- * Change, or delete, up to limit executions of a job that have one of these
- * statuses, in device order from *from on.  Returns how many; *last is where to go
- * on, or NULL if there was room for all.  Lock order: by device.
+ * Change, or delete, up to limit executions of a job that have one of the statuses
+ * change->from, in device order from *from on; the change names no device.  Returns how
+ * many; *last is where to go on, or NULL if there was room for all.  Lock order: by device.
  */
-extern int64 ij_store_close_executions(const text *tenant_id, const text *job_id, const text *from, int statuses,
-									   IjExecStatus to, Jsonb *status_details, IjLock lock, int64 limit, text **last,
-									   bool *gave_way);
+extern int64 ij_store_close_executions(const IjExecutionChange *change, const text *from, IjLock lock, int64 limit,
+									   text **last, bool *gave_way);
 extern int64 ij_store_delete_executions(const text *tenant_id, const text *job_id, const text *from,
 										int64 limit, text **last);
 

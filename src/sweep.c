@@ -111,22 +111,6 @@ find_witness(const IjJob *job, const text *from)
 	return make_witness(job, ij_store_first_execution(job->tenant_id, job->job_id, from, IJ_OPEN_STATUSES, NULL));
 }
 
-static void
-set_completed(const IjJob *job)
-{
-	IjGuardTrust was_trusted = ij_guard_begin_trust(job);
-
-	PG_TRY();
-	{
-		ij_store_complete_job(job);
-	}
-	PG_FINALLY();
-	{
-		ij_guard_end_trust(was_trusted);
-	}
-	PG_END_TRY();
-}
-
 /*
  * Is an execution open that we do not see: one that was added after an old snapshot
  * was taken, or that row security hides from who runs a sweep by hand?
@@ -182,7 +166,9 @@ complete_locked(const IjJob *job, bool yields, IjSweepCounts *counts, bool *open
 		return IJ_VISIT_DONE;
 	ij_counts_check_none_open(job->tenant_id, job->job_id);
 	IJ_FAULT(completion_begun);
-	set_completed(job);
+	ij_guard_begin_trust(job);
+	ij_store_complete_job(job);
+	ij_guard_end_trust();
 	IJ_FAULT(job_completed);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);
@@ -214,7 +200,7 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, mark,
 												IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
 	text	   *last = NULL;
-	Jsonb	   *reason;
+	IjExecutionChange change = {.from = IJ_STATUS_BIT(IJ_EXEC_QUEUED), .to = IJ_EXEC_TIMED_OUT};
 	int64		changed = 0;
 	bool		gave_way = false;
 	bool		open;
@@ -230,13 +216,13 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 		return complete(job, yields, counts);
 
 	IJ_FAULT(expiry_begun);
-	reason = ij_reason(NULL, "job_expired");
+	change.tenant_id = job->tenant_id;
+	change.job_id = job->job_id;
+	change.status_details = ij_reason(NULL, "job_expired");
 	/* a trigger of the operator may keep a whole batch as it was, and not those behind it */
 	for (bool kept = (from != NULL); kept; from = last)
 	{
-		changed = ij_store_close_executions(job->tenant_id, job->job_id, from, IJ_STATUS_BIT(IJ_EXEC_QUEUED),
-											IJ_EXEC_TIMED_OUT, reason, IJ_LOCK_SKIP, max_rows, &last,
-											yields ? &gave_way : NULL);
+		changed = ij_store_close_executions(&change, from, IJ_LOCK_SKIP, max_rows, &last, yields ? &gave_way : NULL);
 		kept = changed == 0 && !gave_way && last != NULL && !ij_same_text(last, from);
 	}
 	counts->expired += changed;
@@ -304,24 +290,6 @@ ij_sweep_visit(const text *tenant_id, const text *job_id, bool due, bool yields,
 			break;
 	}
 	return IJ_VISIT_DONE;
-}
-
-List *
-ij_sweep_due_jobs(TimestampTz after, TimestampTz upto, int max_jobs, TimestampTz *reached)
-{
-	return ij_store_due_jobs(after, upto, max_jobs, reached);
-}
-
-List *
-ij_sweep_unfinished_jobs(const IjJobKey *key, int max_jobs)
-{
-	return ij_store_unfinished_jobs(key, max_jobs);
-}
-
-TimestampTz
-ij_sweep_next_deadline(TimestampTz after)
-{
-	return ij_store_next_deadline(after);
 }
 
 /* Visit these jobs until each is done or max_rows are changed; false in that case. */
@@ -429,7 +397,7 @@ ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished)
 	List	   *jobs;
 
 	*unfinished = false;
-	while (!*unfinished && (jobs = ij_sweep_unfinished_jobs(after.job_id ? &after : NULL, SWEEP_JOBS)) != NIL)
+	while (!*unfinished && (jobs = ij_store_unfinished_jobs(after.job_id ? &after : NULL, SWEEP_JOBS)) != NIL)
 	{
 		const IjJobKey *last = llast(jobs);
 

@@ -37,24 +37,6 @@ typedef enum IjVisitResult
 extern IjVisitResult ij_sweep_visit(const text *tenant_id, const text *job_id, bool due, bool yields,
 									int64 max_rows, IjSweepCounts *counts);
 
-/*
- * The jobs in progress whose deadline lies in (after, upto], by deadline; a List
- * of IjJobKey *, about max_jobs of them (jobs with the very same deadline are
- * never parted).  *reached is where to continue: the deadline of the last one
- * listed, or upto when none is left.
- */
-extern List *ij_sweep_due_jobs(TimestampTz after, TimestampTz upto, int max_jobs,
-							   TimestampTz *reached);
-
-/*
- * The next max_jobs jobs, in key order after *key (NULL: from the start), that are
- * in progress or being deleted; a List of IjJobKey *.
- */
-extern List *ij_sweep_unfinished_jobs(const IjJobKey *key, int max_jobs);
-
-/* the earliest deadline after this moment; DT_NOEND if there is none */
-extern TimestampTz ij_sweep_next_deadline(TimestampTz after);
-
 /* visit every unfinished job, changing at most max_rows rows (*unfinished if that was not enough) */
 extern void ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished);
 

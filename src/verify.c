@@ -210,14 +210,14 @@ run_check(const Check *check, IjArgs *args, bool *paused, Tuplestorestate *store
 	uint64		count;
 
 	ij_query_begin();
-	count = ij_query_run(check->statement, InvalidOid, args, true, InvalidSnapshot);
+	count = ij_query_run(check->statement, InvalidOid, args, IJ_SEES_AS_CALLER);
 	if (count > 0 && (check->need == TIME || check->need == WHOLE_TENANTS_AND_TIME))
 	{
 		if (!*paused)
 			pause_for_second_look();
 		*paused = true;
 		PushActiveSnapshot(GetLatestSnapshot());
-		count = ij_query_run(check->statement, InvalidOid, args, true, InvalidSnapshot);
+		count = ij_query_run(check->statement, InvalidOid, args, IJ_SEES_AS_CALLER);
 		PopActiveSnapshot();
 	}
 	put_rows(count, store, desc);

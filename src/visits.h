@@ -31,17 +31,6 @@ typedef struct IjVisit
 	int64		took_ms;		/* the same */
 } IjVisit;
 
-/* first, 2 first, 4 first ... last */
-static inline int64
-ij_growing_pause(int times, int64 first, int64 last)
-{
-	int64		pause = first;
-
-	for (int i = 1; i < times && pause < last; i++)
-		pause *= 2;
-	return Min(pause, last);
-}
-
 extern void ij_visits_init(void);
 
 /* what is to be visited this turn */

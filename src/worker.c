@@ -53,6 +53,7 @@
 #include "iot_jobs.h"
 #include "launcher.h"
 #include "shmem.h"
+#include "store.h"
 #include "sweep.h"
 #include "told.h"
 #include "visits.h"
@@ -471,7 +472,7 @@ take_wish_for_everything(void)
 static void
 list_unfinished_jobs(void)
 {
-	List	   *jobs = ij_sweep_unfinished_jobs(full_cursor, SOURCE_JOBS);
+	List	   *jobs = ij_store_unfinished_jobs(full_cursor, SOURCE_JOBS);
 
 	ij_visits_add_due(jobs);
 	if (list_length(jobs) == SOURCE_JOBS)
@@ -492,11 +493,11 @@ static void
 list_due_jobs(TimestampTz upto)
 {
 	TimestampTz reached;
-	List	   *jobs = ij_sweep_due_jobs(due_from, upto, SOURCE_JOBS, &reached);
+	List	   *jobs = ij_store_due_jobs(due_from, upto, SOURCE_JOBS, &reached);
 
 	ij_visits_add_due(jobs);
 	if (list_length(jobs) < SOURCE_JOBS)
-		ij_worker_listed_due(upto, ij_sweep_next_deadline(upto));
+		ij_worker_listed_due(upto, ij_store_next_deadline(upto));
 	else
 		ij_worker_listed_due(reached, reached + 1);
 	due_listing = false;
