@@ -90,6 +90,8 @@ INSERT INTO refused VALUES
     ('no time to live', $$create_job('create', 't', target_all => true, expires_in => '0')$$, '22023'),
     ('negative time to live', $$create_job('create', 't', target_all => true, expires_in => '-1 s')$$, '22023'),
     ('time to live beyond 10 years', $$create_job('create', 't', target_all => true, expires_in => '11 years')$$, '22023'),
+    ('time to live that comes to nothing', $$create_job('create', 't', target_all => true, expires_in => '-12 mons 360 days 1 s')$$, '22023'),
+    ('expiry that passes meanwhile', $$create_job('create', 't', target_all => true, expires_at => clock_timestamp())$$, '22023'),
     ('absurd time to live', $$create_job('create', 't', target_all => true, expires_in => '170000000 years')$$, '22023'),
     ('null tenant', $$create_job(NULL, 't', target_all => true)$$, '22004'),
     ('null type', $$create_job('create', NULL, target_all => true)$$, '22004'),

@@ -21,6 +21,12 @@ ORDER BY s.device;
 SELECT r.started_at = e.started_at AS same
 FROM (SELECT started_at FROM job_executions WHERE tenant_id = 'report' AND device_id = 'd2') e,
      update_job_execution('report', 'j', 'd2', 'SUCCEEDED') r;
+-- One that lies before the execution was queued, of whatever life that was, is none.
+UPDATE job_executions SET started_at = queued_at - interval '1 h' WHERE tenant_id = 'report' AND device_id = 'd12';
+BEGIN;
+SELECT started_at >= queued_at AS in_order FROM update_job_execution('report', 'j', 'd12', 'SUCCEEDED');
+ROLLBACK;
+UPDATE job_executions SET started_at = NULL WHERE tenant_id = 'report' AND device_id = 'd12';
 
 -- The same terminal report again: success, and not a bit changes, whatever number it expects.
 CREATE TEMP TABLE once AS SELECT xmin::text AS x, ctid::text AS c, * FROM job_executions WHERE tenant_id = 'report' AND job_id = 'j';

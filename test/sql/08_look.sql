@@ -129,6 +129,7 @@ INSERT INTO refused VALUES
     ('jobs: token of a device', format('list_jobs(%L, page_token => %L)', 'look', :'device_token'), '22023'),
     ('jobs: token cut short', format('list_jobs(%L, page_token => %L)', 'look', left(:'token', -1)), '22023'),
     ('jobs: token with more', format('list_jobs(%L, page_token => %L)', 'look', :'token' || 'A'), '22023'),
+    ('jobs: token that is no text', format('list_jobs(%L, page_token => %L)', 'look', :'token' || 'ff'), '22023'),
     ('jobs: long token', $$list_jobs('look', page_token => repeat('A', 100000))$$, '22023'),
     ('job: no such job', $$list_job_executions_for_job('look', 'x')$$, 'IJ001'),
     ('job: no such tenant', $$list_job_executions_for_job('x', 'j01')$$, 'IJ001'),

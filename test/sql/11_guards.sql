@@ -236,6 +236,8 @@ BEGIN;
 INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd2');
 UPDATE jobs SET status = 'CANCELED' WHERE tenant_id = 'guard' AND job_id = 'known';
 SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd3')$$);
+-- not in a subtransaction, which would look anew in any case
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd3');
 ROLLBACK;
 BEGIN;
 INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('guard', 'known', 'd2');

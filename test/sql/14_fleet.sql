@@ -38,6 +38,12 @@ SELECT total_executions FROM create_job('fleet', 't', target_group_id => 'even',
 SELECT total_executions FROM create_job('fleet', 't', target_device_id => 'm1', job_id => 'view of device');
 SELECT job_id, device_id FROM ijtest.executions WHERE tenant_id = 'fleet' AND job_id LIKE 'view%' ORDER BY 1, 2;
 SELECT ijtest.outcome($$SELECT create_job('fleet', 't', target_device_id => 'm3')$$) AS not_in_view;
+-- also where a batch ends between the two
+BEGIN;
+CREATE VIEW fleet.thrice AS SELECT 'fleet' AS tenant_id, 'v' || i AS device_id FROM generate_series(1, 400) i, generate_series(1, 3);
+SELECT use_fleet('fleet.thrice');
+SELECT total_executions FROM create_job('fleet', 't', target_all => true, job_id => 'thrice');
+ROLLBACK;
 
 -- A partitioned table.
 CREATE TABLE fleet.part (tenant_id text, device_id text) PARTITION BY HASH (tenant_id);

@@ -70,8 +70,19 @@ BEGIN;
 SELECT * FROM ijtest.refused_steps($$CREATE UNIQUE INDEX ON job_executions (tenant_id, job_id, execution_number) WHERE execution_number > 1$$);
 ROLLBACK;
 BEGIN;
+-- one that is being built, as CONCURRENTLY leaves it for a while: who changes a row finds its twin
+SELECT FROM create_job('cut', 't', target_all => true, job_id => 'twins');
+CREATE INDEX ijtest_twins ON job_executions (tenant_id, job_id);
+UPDATE pg_index SET indisunique = true, indisvalid = false WHERE indexrelid = 'ijtest_twins'::regclass;
+CREATE INDEX ON job_executions (execution_number);
+SELECT ijtest.outcome($$SELECT start_next_pending_job_execution('cut', 'd1')$$);
+ROLLBACK;
+BEGIN;
 -- one start at a time
 SELECT * FROM ijtest.refused_steps($$CREATE UNIQUE INDEX ON job_executions (started_at)$$);
+ROLLBACK;
+BEGIN;
+SELECT * FROM ijtest.refused_steps($$ALTER TABLE job_executions ADD EXCLUDE USING btree (started_at WITH =)$$);
 ROLLBACK;
 BEGIN;
 SELECT * FROM ijtest.refused_steps($$ALTER TABLE job_executions ADD EXCLUDE USING hash (status WITH =) WHERE (status = 'IN_PROGRESS')$$);
@@ -207,6 +218,12 @@ ALTER TABLE job_executions ADD COLUMN twice bigint GENERATED ALWAYS AS (executio
 SELECT * FROM ijtest.steps() WHERE outcome <> 'ok';
 SELECT device_id, execution_number, twice, loud, colour, n IS NOT NULL AS numbered FROM job_executions WHERE tenant_id = 'cut' AND job_id = 'probe' ORDER BY 1;
 ROLLBACK;
+-- Defaults that differ from row to row.
+BEGIN;
+ALTER TABLE job_executions ADD COLUMN n serial, ADD COLUMN token uuid DEFAULT gen_random_uuid();
+SELECT FROM create_job('cut', 't', target_all => true, job_id => 'numbered');
+SELECT count(*), count(DISTINCT n) AS numbers, count(DISTINCT token) AS tokens FROM job_executions WHERE tenant_id = 'cut';
+ROLLBACK;
 -- What such a column held before the claim, it holds after it.
 BEGIN;
 SELECT FROM create_job('cut', 't', target_group_id => 'g', job_id => 'before');
@@ -322,6 +339,21 @@ SELECT outcome, count(*) FROM ijtest.steps() GROUP BY 1 ORDER BY 1;
 ROLLBACK;
 BEGIN;
 DROP POLICY job_executions_tenant_isolation ON job_executions;
+SET LOCAL ROLE regress_ij_cut;
+SELECT n, step, outcome FROM ijtest.steps() WHERE outcome <> 'ok';
+ROLLBACK;
+-- the same that lets nothing through
+BEGIN;
+DROP POLICY job_executions_tenant_isolation ON job_executions;
+CREATE POLICY p ON job_executions AS RESTRICTIVE USING (tenant_id = current_setting('app.tenant_id', true));
+SET LOCAL ROLE regress_ij_cut;
+SELECT n, step, outcome FROM ijtest.steps() WHERE outcome <> 'ok';
+ROLLBACK;
+-- for one command only
+BEGIN;
+SELECT FROM create_job('cut', 't', target_all => true, job_id => 'probe');
+DROP POLICY job_executions_tenant_isolation ON job_executions;
+CREATE POLICY p ON job_executions FOR SELECT USING (tenant_id = current_setting('app.tenant_id', true));
 SET LOCAL ROLE regress_ij_cut;
 SELECT n, step, outcome FROM ijtest.steps() WHERE outcome <> 'ok';
 ROLLBACK;

@@ -98,6 +98,11 @@ UPDATE job_executions SET queued_at = queued_at + interval '1 hour' WHERE job_id
 SELECT job_id FROM start_next_pending_job_execution('t', 'd2');
 ROLLBACK;
 BEGIN;
+SELECT status FROM delete_job('t', 'j001', force => true);
+SELECT deleted > 0 AS swept FROM run_job_sweep();
+SELECT job_id FROM start_next_pending_job_execution('t', 'd2');
+ROLLBACK;
+BEGIN;
 UPDATE job_executions SET status = 'REJECTED', device_id = 'd9' WHERE job_id = 'j001' AND device_id = 'd2';
 SELECT job_id FROM start_next_pending_job_execution('t', 'd2');
 ROLLBACK;
@@ -139,6 +144,18 @@ COMMIT;
 SELECT wake_job_worker();
 SELECT * FROM next('d3');
 SELECT * FROM next('d3');
+-- Of one age, the first by job comes first, however many there are.
+BEGIN;
+INSERT INTO job_executions (tenant_id, job_id, device_id, queued_at)
+    SELECT 't', 'j' || lpad(i::text, 3, '0'), 'd8', now() - interval '5 hours' FROM generate_series(9, 1, -1) i;
+SELECT job_id FROM claim_job_executions('t', 1, '{d8}');
+ROLLBACK;
+-- What is IN_PROGRESS is resumed, however many are older.
+BEGIN;
+SELECT add('d8', 1, 9);
+UPDATE job_executions SET status = 'IN_PROGRESS' WHERE device_id = 'd8' AND job_id = 'j009';
+SELECT job_id, status FROM start_next_pending_job_execution('t', 'd8');
+ROLLBACK;
 
 -- A tenant with nothing QUEUED.
 SELECT job_id, device_id FROM claim_job_executions('t', 100);
@@ -211,6 +228,16 @@ SELECT job_id, device_id FROM claim_job_executions('t', 100);
 SELECT job_id, device_id FROM claim_job_executions('t', 100);
 COMMIT PREPARED 'regress_ij_marks';
 SELECT * FROM next('d3');
+SELECT job_id, device_id FROM claim_job_executions('t', 100);
+-- Nor does it matter that only the worker was told of it.
+BEGIN;
+SET LOCAL session_replication_role = replica;
+SELECT add('d3', 39, 39, '70 hours');
+SELECT wake_job_worker();
+PREPARE TRANSACTION 'regress_ij_marks';
+SELECT job_id, device_id FROM claim_job_executions('t', 100);
+SELECT job_id, device_id FROM claim_job_executions('t', 100);
+COMMIT PREPARED 'regress_ij_marks';
 SELECT job_id, device_id FROM claim_job_executions('t', 100);
 -- From then on marks are of use again.
 CALL read_nothing('t');

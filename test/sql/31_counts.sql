@@ -74,6 +74,17 @@ SELECT count(*) FROM claim_job_executions('cnt', 2);
 FETCH 1 FROM asks;
 SELECT ijtest.counts('j');
 COMMIT;
+-- also past what a subtransaction did to a job that its transaction had changed before
+BEGIN;
+SELECT count(*) FROM claim_job_executions('cnt', 1, (SELECT array_agg(device_id) FROM job_executions WHERE tenant_id = 'cnt' AND status = 'QUEUED'));
+DECLARE asks CURSOR FOR SELECT ijtest.counts('j') FROM generate_series(1, 2);
+FETCH 1 FROM asks;
+SAVEPOINT a;
+SELECT count(*) FROM claim_job_executions('cnt', 2, (SELECT array_agg(device_id) FROM job_executions WHERE tenant_id = 'cnt' AND status = 'QUEUED'));
+RELEASE a;
+FETCH 1 FROM asks;
+SELECT ijtest.counts('j');
+ROLLBACK;
 
 -- functions that change the job say what it is then
 SELECT total_executions, queued, in_progress FROM update_job('cnt', 'j', now() + interval '1 day');

@@ -84,6 +84,56 @@ SELECT run_job_sweep();));
 	job_becomes($node, 10, 'postgres', 'taken-back', 'COMPLETED', 'a job is completed though its witness never was');
 }
 
+# do something that the worker is told of, and wait until it has done what there is to do
+sub heard
+{
+	my ($sql, $name) = @_;
+	my $seen = $node->safe_psql('postgres', 'SELECT passes FROM iot_jobs_worker');
+
+	$node->safe_psql('postgres', $sql);
+	return within($node, 10, 'postgres', "SELECT passes > $seen AND state IN ('idle', 'asleep') FROM iot_jobs_worker", $name);
+}
+
+# a sweep by hand leaves no witness that only an old snapshot shows as open
+{
+	my $sweeper = IotJobsSession->new($node, 'postgres');
+
+	$node->safe_psql('postgres', q(
+SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'seen-long-ago');
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('acme', 'seen-long-ago', 'd2');));
+	$sweeper->run('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobs;');
+	heard(q(SELECT update_job_execution('acme', 'seen-long-ago', 'd1', 'SUCCEEDED')), 'the worker watches d2');
+	# the witness that it chose is forgotten
+	$node->safe_psql('postgres', q(
+BEGIN;
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('acme', 'seen-long-ago', 'd3');
+SELECT run_job_sweep();
+ROLLBACK;));
+	$sweeper->run('SELECT run_job_sweep(); COMMIT;');
+	$sweeper->quit;
+	$node->safe_psql('postgres', q(SELECT update_job_execution('acme', 'seen-long-ago', 'd2', 'SUCCEEDED')));
+	job_becomes($node, 10, 'postgres', 'seen-long-ago', 'COMPLETED', 'a job is completed whatever an old snapshot saw');
+}
+# the next witness is too long to be remembered: nor is the one before it
+{
+	heard(q(
+SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'long-device');
+INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('acme', 'long-device', 'd' || repeat('x', 200));
+SELECT wake_job_worker();), 'the worker watches d1');
+	heard(q(SELECT update_job_execution('acme', 'long-device', 'd1', 'SUCCEEDED')), 'then another device');
+	$node->safe_psql('postgres', q(SELECT update_job_execution('acme', 'long-device', 'd' || repeat('x', 200), 'SUCCEEDED')));
+	job_becomes($node, 10, 'postgres', 'long-device', 'COMPLETED', 'a job is completed whose last device has a long name');
+}
+# the witness of a former job says nothing about the next one of its name
+{
+	heard(q(SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'again'); SELECT wake_job_worker();), 'the worker watches d1');
+	$node->safe_psql('postgres', q(
+DELETE FROM jobs WHERE job_id = 'again';
+SELECT create_job('acme', 'reboot', target_device_id => 'd2', job_id => 'again');
+SELECT update_job_execution('acme', 'again', 'd2', 'SUCCEEDED');));
+	job_becomes($node, 10, 'postgres', 'again', 'COMPLETED', 'a job is completed whose name another had');
+}
+
 $node->stop;
 
 done_testing();

@@ -70,6 +70,14 @@ within($node, 60, $_, q(SELECT NOT EXISTS (SELECT FROM jobs WHERE status = 'IN_P
 my $complaints = () = slurp_file($node->logfile) =~ /could not start an iot_jobs worker/g;
 is($complaints, 1, 'that there are few places is said once');
 
+# --- what is remembered of a job says nothing about one of its name elsewhere ---
+$node->safe_psql('d6', q(SELECT create_job('acme', 'reboot', target_device_id => 'd2', job_id => 'namesake')));
+my $passes = $node->safe_psql('d5', q(SELECT passes FROM iot_jobs_worker WHERE database = 'd5'));
+$node->safe_psql('d5', q(SELECT create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'namesake'); SELECT wake_job_worker();));
+within($node, 60, 'd5', qq(SELECT passes > $passes AND state IN ('idle', 'asleep') FROM iot_jobs_worker WHERE database = 'd5'), 'the worker of d5 watches its d1');
+$node->safe_psql('d6', q(SELECT update_job_execution('acme', 'namesake', 'd2', 'SUCCEEDED')));
+job_becomes($node, 60, 'd6', 'namesake', 'COMPLETED', 'a job is completed whose namesake in another database is not');
+
 # --- nothing grows with what was done ---
 sub memory_of_worker
 {

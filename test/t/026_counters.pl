@@ -16,6 +16,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 use IotJobsData;
+use IotJobsSession;
 
 # a longer run finds rarer things
 my $seconds = $ENV{IOT_JOBS_LOAD_SECONDS} // 8;
@@ -94,7 +95,12 @@ $node->safe_psql('postgres', q{
 	SELECT claim_job_executions('t', 10);
 	ROLLBACK});
 asks('j', 0, 'claimed, and partly taken back');
+my $old = IotJobsSession->new($node, 'postgres');
+$old->run(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT described('j');});
 $node->safe_psql('postgres', q{SELECT count(*) FROM claim_job_executions('t', 1);} x 300);
+is($old->run(q{SELECT described('j') = counted('j');}), 't', 'a snapshot from before so many transactions is told what it sees');
+$old->run('COMMIT;');
+$old->quit;
 asks('j', 0, 'claimed by more transactions than there are places for');
 $node->safe_psql('postgres', q{
 	SELECT create_job('t', 'x', target_all => true, job_id => 'expired', expires_in => '1 ms');

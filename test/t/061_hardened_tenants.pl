@@ -84,6 +84,31 @@ is(tenants_seen('newcomer'), '', 'the rest none');
 is(tenants_seen('pool'), '', 'and roles that a login may take give it nothing');
 is((as('pool', q{SET ROLE acme; SET app.tenant_id = 'acme'; SELECT count(*) FROM jobs}))[0], '0', 'not even when it takes them');
 
+# the same by the short cut of a claim, in a session that has used it before
+sub claims
+{
+	my ($change) = @_;
+	my ($out, $err) = as('postgres', qq{
+		BEGIN;
+		SET LOCAL SESSION AUTHORIZATION acme;
+		SET LOCAL app.tenant_id = 'acme';
+		SELECT count(*) FROM start_next_pending_job_execution('acme', 'd1');
+		RESET SESSION AUTHORIZATION;
+		$change;
+		SET LOCAL SESSION AUTHORIZATION acme;
+		SELECT count(*) FROM start_next_pending_job_execution('acme', 'd1');
+		ROLLBACK;});
+
+	return $out . ($err =~ /ERROR:  (.*)/ ? "\n$1" : '');
+}
+
+is((as('pool', q{SET ROLE acme; SET app.tenant_id = 'acme'; SELECT count(*) FROM start_next_pending_job_execution('acme', 'd1')}))[0], '0', 'nor when it claims');
+is(claims('SELECT 1'), "1\n1\n1", 'a login claims what is its own');
+is(claims(q{DELETE FROM iot_jobs_tenant_roles WHERE role_name = 'acme'}), "1\n0", 'until it is taken out of the map');
+is(claims(q{ALTER POLICY iot_jobs_own_login ON iot_jobs_tenant_roles TO service}), "1\n0", 'or does not see the map any more');
+is(claims(q{ALTER POLICY iot_jobs_own_login ON iot_jobs_tenant_roles USING (false)}), "1\n0", 'or nothing in it');
+is(claims(q{REVOKE SELECT ON iot_jobs_tenant_roles FROM PUBLIC, acme}), "1\npermission denied for table iot_jobs_tenant_roles", 'or may not read it');
+
 # ----------------------------------------------------------------
 # Whatever evil tries, it is as if there were no others
 # ----------------------------------------------------------------
