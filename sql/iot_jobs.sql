@@ -448,8 +448,8 @@ COMMENT ON FUNCTION use_hardened_tenants IS 'whether a login gets only the tenan
 -- Index profiles
 -- ----------------------------------------------------------------
 
--- The definitions of the indexes on job_executions beside the primary key; what is
--- said of them elsewhere is read from here.  The names in a body that is parsed now are
+-- The definitions of the indexes on job_executions beside the primary key; the functions
+-- below read them from here, and verify_jobs() compares with the migration's.  The names in a body that is parsed now are
 -- looked up in the schema of the extension, too, where others may create a function that
 -- suits the arguments better; so each says that it is the server's own.
 CREATE FUNCTION iot_jobs_indexes(
