@@ -121,10 +121,27 @@ ij_guard_begin_trust(const IjJob *job)
 		hold(&trusted_job, job->tenant_id, job->job_id);
 }
 
-void
-ij_guard_end_trust(void)
+bool
+ij_guard_end_trust(const IjJob *job)
 {
+	bool		to_the_last = is_held(&trusted_job, job->tenant_id, job->job_id);
+
 	trusted_job.transaction = InvalidLocalTransactionId;
+	return to_the_last;
+}
+
+void
+ij_guard_require_none_open(const IjJob *job)
+{
+	IjIdentity	identity;
+	bool		open;
+
+	ij_catalog_become_owner(&identity);
+	open = ij_store_unseen_execution(job->tenant_id, job->job_id, IJ_OPEN_STATUSES) != NULL;
+	ij_catalog_become_again(&identity);
+	if (open)
+		ij_error_job_step(job, ij_job_status_name(IJ_JOB_COMPLETED),
+						  "It still has open executions; list_job_executions_for_job() shows them.");
 }
 
 /* ------------------------------------------------------------------------
@@ -330,8 +347,6 @@ require_open_job(const text *tenant_id, const text *job_id)
 						text_to_cstring(job_id), ij_job_status_name(job.status)),
 				 errdetail_internal("%s", ij_job_state_json(&job)),
 				 errhint("Create a new job.")));
-	/* whoever is trusted has seen the executions of his job before there was this one */
-	trusted_job.transaction = InvalidLocalTransactionId;
 	/* of one that has passed, to tell it again would mean all that passed since */
 	if (job.expires && job.expires_at <= GetCurrentTransactionStartTimestamp())
 		ij_tell_visit(tenant_id, job_id);
@@ -505,6 +520,12 @@ iot_jobs_guard_execution(PG_FUNCTION_ARGS)
 	ij_catalog_use(fcinfo);
 	ij_launcher_ensure();
 
+	/*
+	 * Whoever is trusted has seen the executions of his job before a trigger came to this
+	 * one, which one after us may still put into that job.
+	 */
+	trusted_job.transaction = InvalidLocalTransactionId;
+
 	old.rel = new.rel = trigdata->tg_relation;
 	old.tuple = trigdata->tg_trigtuple;
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
@@ -597,22 +618,13 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	{
 		IjJob		job = {0};
 
+		job.tenant_id = get_text(old, "tenant_id");
 		job.job_id = get_text(old, "job_id");
 		job.status = from;
 		if (!ij_job_step_allowed(from, to, IJ_BY_ANYONE))
 			ij_error_job_step(&job, ij_job_status_name(to), NULL);
-		if (to == IJ_JOB_COMPLETED && !is_held(&trusted_job, get_text(old, "tenant_id"), job.job_id))
-		{
-			IjIdentity	identity;
-			bool		open;
-
-			ij_catalog_become_owner(&identity);
-			open = ij_store_unseen_execution(get_text(old, "tenant_id"), job.job_id, IJ_OPEN_STATUSES) != NULL;
-			ij_catalog_become_again(&identity);
-			if (open)
-				ij_error_job_step(&job, ij_job_status_name(to),
-								  "It still has open executions; list_job_executions_for_job() shows them.");
-		}
+		if (to == IJ_JOB_COMPLETED && !is_held(&trusted_job, job.tenant_id, job.job_id))
+			ij_guard_require_none_open(&job);
 		if (to == IJ_JOB_DELETION_IN_PROGRESS)
 			ij_tell_visit(get_text(new, "tenant_id"), get_text(new, "job_id"));
 	}

@@ -127,7 +127,7 @@ ij_job_cancel(const text *tenant_id, const text *job_id, const text *reason, boo
 	ij_guard_begin_trust(job);
 	current = *job;
 	ij_store_set_job_status(&current, IJ_JOB_CANCELED, job);
-	ij_guard_end_trust();
+	(void) ij_guard_end_trust(&current);
 	IJ_FAULT(job_canceled);
 }
 

@@ -245,7 +245,8 @@ ij_query_plan(IjStatement id, Oid registry)
 static void
 plan_in_order(SPIPlanPtr plan)
 {
-	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort", "jit"};
+	static const char *const settings[] = {"enable_seqscan", "enable_bitmapscan", "enable_sort",
+		"enable_incremental_sort", "jit"};
 	int			nest_level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(settings); i++)
@@ -264,11 +265,21 @@ ij_query_run(IjStatement id, Oid registry, IjArgs *args, IjSight sight)
 {
 	SPIPlanPtr	plan = ij_query_plan(id, registry);
 	Snapshot	snapshot = InvalidSnapshot;
+	int			nest_level = 0;
 	int			code;
 
 	Assert(args->count == ij_statements[id].nargs);
 	if (ij_statements[id].in_order)
+	{
+		/* who wants custom plans would have another one made, without our settings */
+		if (plan_cache_mode == PLAN_CACHE_MODE_FORCE_CUSTOM_PLAN)
+		{
+			nest_level = NewGUCNestLevel();
+			(void) set_config_option("plan_cache_mode", "auto", PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_SAVE, true, 0, false);
+		}
 		plan_in_order(plan);
+	}
 	if (sight == IJ_SEES_LATEST)
 	{
 		PushActiveSnapshot(GetLatestSnapshot());
@@ -278,6 +289,8 @@ ij_query_run(IjStatement id, Oid registry, IjArgs *args, IjSight sight)
 								sight == IJ_SEES_AS_CALLER, true, 0);
 	if (sight == IJ_SEES_LATEST)
 		PopActiveSnapshot();
+	if (nest_level > 0)
+		AtEOXact_GUC(true, nest_level);
 	if (code < 0)
 		elog(ERROR, "could not run statement: %s", SPI_result_code_string(code));
 	return SPI_processed;

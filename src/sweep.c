@@ -168,7 +168,9 @@ complete_locked(const IjJob *job, bool yields, IjSweepCounts *counts, bool *open
 	IJ_FAULT(completion_begun);
 	ij_guard_begin_trust(job);
 	ij_store_complete_job(job);
-	ij_guard_end_trust();
+	/* a trigger of the operator may have come to its executions after the guard had looked */
+	if (!ij_guard_end_trust(job))
+		ij_guard_require_none_open(job);
 	IJ_FAULT(job_completed);
 	counts->completed++;
 	ij_hint_forget(IJ_HINT_WITNESS, job->tenant_id, job->job_id);

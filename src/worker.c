@@ -156,6 +156,7 @@ static const char *const own_settings[][2] = {
 	{"enable_seqscan", "off"},
 	{"enable_bitmapscan", "off"},
 	{"enable_sort", "off"},
+	{"enable_incremental_sort", "off"},
 	{"plan_cache_mode", "auto"},
 	{"jit", "off"},
 	{"max_parallel_workers_per_gather", "0"},
@@ -606,7 +607,11 @@ gather(TimestampTz now)
 	ij_worker_get(&database);
 	due = due_listing || database.next_deadline <= now || database.watermark == DT_NOBEGIN;
 	if (full_running || due)
+	{
+		/* so that whoever finds nothing goes to rest anew */
+		ij_worker_set_activity(IJ_WORKER_WORKING);
 		list_jobs(full_running, due);
+	}
 }
 
 /* visit each job of "ready" once, or until there is a reason to stop */

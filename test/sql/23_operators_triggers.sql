@@ -212,6 +212,32 @@ SELECT queued FROM describe_job('trig', 'ta');
 SELECT ijtest.outcome($$INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES ('trig', 'ta', 'later')$$);
 ROLLBACK;
 
+-- ... nor in one that is completed
+BEGIN;
+SELECT FROM create_job('trig', 't', target_device_id => 'd1', job_id => 'whole');
+SELECT status FROM update_job_execution('trig', 'whole', 'd1', 'SUCCEEDED');
+CREATE TRIGGER zz BEFORE UPDATE OF status ON jobs FOR EACH ROW WHEN (old.job_id = 'whole') EXECUTE FUNCTION ijtest.add_more();
+SELECT completed FROM run_job_sweep();
+SELECT status, total_executions, queued FROM describe_job('trig', 'whole');
+ALTER TABLE jobs DISABLE TRIGGER zz;
+SELECT completed FROM run_job_sweep();
+SELECT status, total_executions, queued FROM describe_job('trig', 'whole');
+ROLLBACK;
+-- the same where a later trigger says to which job it is added
+CREATE FUNCTION ijtest.fill_in() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN new.job_id := COALESCE(new.job_id, 'ta'); RETURN new; END$$;
+CREATE FUNCTION ijtest.add_to_any() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO job_executions (tenant_id, job_id, device_id) VALUES (new.tenant_id, NULL, 'more');
+    RETURN new;
+END $$;
+BEGIN;
+CREATE TRIGGER zz BEFORE INSERT ON job_executions FOR EACH ROW EXECUTE FUNCTION ijtest.fill_in();
+CREATE TRIGGER aa BEFORE UPDATE OF status ON jobs FOR EACH ROW WHEN (old.job_id = 'ta' AND old.tenant_id = 'trig') EXECUTE FUNCTION ijtest.add_to_any();
+SELECT status FROM cancel_job('trig', 'ta');
+SELECT queued FROM describe_job('trig', 'ta');
+ROLLBACK;
+DROP FUNCTION ijtest.fill_in, ijtest.add_to_any;
+
 -- one that asks how statements are planned: what we set for ours is not for those of others
 CREATE FUNCTION ijtest.how_planned() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -239,7 +265,7 @@ COPY ijtest.copied FROM stdin;
 2
 \.
 ROLLBACK;
-DROP FUNCTION ijtest.how_planned, ijtest.shown;
+DROP FUNCTION ijtest.how_planned, ijtest.shown, ijtest.add_more;
 
 -- one that renames the schema, and creates a job in it while one is created
 CREATE FUNCTION ijtest.rename_schema() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -260,7 +286,7 @@ CREATE TRIGGER zz AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION ijtest.rena
 SELECT queued > 0 AS created FROM create_job('trig', 't', target_all => true, job_id => 'outer');
 SELECT count(*) FROM ijtest_renamed.jobs WHERE tenant_id = 'trig' AND job_id ~ '^nested';
 ROLLBACK;
-DROP FUNCTION ijtest.rename_schema, ijtest.add_more;
+DROP FUNCTION ijtest.rename_schema;
 
 -- one that keeps the first thousands of rows: the others are ended all the same
 SELECT ijtest.add_tenant('trig-many', 2500);
