@@ -795,7 +795,7 @@ BEGIN
              WHEN w.col IS NULL THEN format('column "%s" of table "%s" is not in the migration and must be given a value', a.attname, c.relname)
              WHEN format_type(a.atttypid, a.atttypmod) <> w.typ
                THEN format('column "%s" of table "%s" has type %s, not %s', w.col, w.tab, format_type(a.atttypid, a.atttypmod), w.typ)
-             WHEN a.attnotnull <> w.mandatory
+             WHEN (a.attnotnull AND n.oid IS NULL) <> w.mandatory
                THEN format('column "%s" of table "%s" is %s', w.col, w.tab, CASE WHEN w.mandatory THEN 'nullable' ELSE 'not nullable' END)
              ELSE format('column "%s" of table "%s" has default %s, not %s', w.col, w.tab,
                     COALESCE(pg_get_expr(d.adbin, d.adrelid), 'none'), COALESCE(w.def, 'none'))
@@ -835,13 +835,16 @@ BEGIN
         ON c.relname::text = w.tab AND a.attname::text = w.col
       LEFT JOIN pg_attrdef d
         ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+      -- 18: NOT NULL ... NOT VALID, which old rows may break
+      LEFT JOIN pg_constraint n
+        ON n.conrelid = a.attrelid AND n.contype = 'n' AND n.conkey = ARRAY[a.attnum] AND NOT n.convalidated
      WHERE (w.tab IS NULL OR w.tab = ANY (had)) AND (a.attname IS NULL
         OR w.col IS NULL AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
         OR format_type(a.atttypid, a.atttypmod) <> w.typ
-        OR a.attnotnull <> w.mandatory
+        OR (a.attnotnull AND n.oid IS NULL) <> w.mandatory
         OR w.col IS NOT NULL AND COALESCE(pg_get_expr(d.adbin, d.adrelid), '')
            <> COALESCE(w.def, ''))
-     ORDER BY COALESCE(w.tab, c.relname) DESC, a.attnum
+     ORDER BY COALESCE(w.tab, c.relname) DESC, a.attnum, w.col
      LIMIT 1;
     IF difference IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
@@ -982,7 +985,10 @@ BEGIN
     -- Row security.  Other policies, permissive or restrictive, are the operator's affair.
     FOREACH rel IN ARRAY '{jobs,job_executions}'::text[] LOOP
         EXECUTE format('ALTER TABLE %s.%I ENABLE ROW LEVEL SECURITY', here, rel);
-        SELECT format('Policy "%s" of table "%s" is USING %s WITH CHECK %s.', p.polname, rel,
+        SELECT format('Policy "%s" of table "%s" is AS %s FOR %s TO %s USING %s WITH CHECK %s.', p.polname, rel,
+                   CASE WHEN p.polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,
+                   CASE p.polcmd WHEN '*' THEN 'ALL' WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' ELSE 'DELETE' END,
+                   CASE WHEN p.polroles = '{0}' THEN 'PUBLIC' ELSE array_to_string(p.polroles::regrole[], ', ') END,
                    COALESCE(pg_get_expr(p.polqual, p.polrelid), 'none'), COALESCE(pg_get_expr(p.polwithcheck, p.polrelid), 'none')),
                (p.polcmd, p.polpermissive, p.polroles, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
                IS NOT DISTINCT FROM
@@ -996,7 +1002,7 @@ BEGIN
             RAISE EXCEPTION USING ERRCODE = 'invalid_table_definition',
                 MESSAGE = 'a table that is already there contradicts migration 077',
                 DETAIL = want.format,
-                HINT = 'Give the policy the expressions of the migration; to be stricter, add a restrictive policy beside it.';
+                HINT = 'Make it the policy of the migration: AS PERMISSIVE FOR ALL TO PUBLIC, with its expressions; to be stricter, add a restrictive policy beside it.';
         ELSIF NOT FOUND THEN
             EXECUTE format(
                 'CREATE POLICY %I ON %s.%I '

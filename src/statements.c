@@ -145,19 +145,20 @@
 #define JOB_BAD_TARGET \
 	"pg_catalog.num_nonnulls(j.target_device_id, j.target_group_id, CASE WHEN j.target_all THEN true END) {<>} 1"
 #define JOB_BAD_TIMES \
-	"(NOT pg_catalog.isfinite(j.created_at) OR NOT pg_catalog.isfinite(j.updated_at) OR j.updated_at {<} j.created_at)"
+	"(NOT pg_catalog.isfinite(j.created_at) OR NOT pg_catalog.isfinite(j.updated_at) OR j.updated_at {<} j.created_at) IS NOT FALSE"
 #define EXECUTION_WITHOUT_ID \
 	"(e.tenant_id {=} '' OR e.job_id {=} '' OR e.device_id {=} '')"
 #define EXECUTION_BAD_STATUS \
 	"(e.status {<>} ALL (" EXECUTION_STATUSES ")) IS NOT FALSE"
 #define EXECUTION_BAD_NUMBER \
-	"e.execution_number {<} 1"
+	"(e.execution_number {<} 1) IS NOT FALSE"
 #define EXECUTION_NOT_QUEUED \
 	"(e.status {=} 'QUEUED' AND e.started_at IS NOT NULL)"
 #define EXECUTION_NOT_STARTED \
 	"(e.status {=} ANY (ARRAY['IN_PROGRESS', 'SUCCEEDED', 'FAILED']) AND e.started_at IS NULL)"
 #define EXECUTION_NO_TIMES \
-	"(NOT pg_catalog.isfinite(e.queued_at) OR NOT pg_catalog.isfinite(e.last_updated_at) OR NOT pg_catalog.isfinite(e.started_at))"
+	"(e.queued_at IS NULL OR e.last_updated_at IS NULL OR " \
+	"NOT pg_catalog.isfinite(e.queued_at) OR NOT pg_catalog.isfinite(e.last_updated_at) OR NOT pg_catalog.isfinite(e.started_at))"
 #define EXECUTION_BAD_TIMES \
 	"(e.started_at {<} e.queued_at OR e.last_updated_at {<} e.queued_at OR e.last_updated_at {<} e.started_at)"
 

@@ -571,6 +571,10 @@ stop_for_others(TimestampTz now, bool idle)
 	if (!ij_guc_worker_enabled)
 		return true;
 
+	/* found before, where there was only a turn to break off */
+	if (making_way)
+		return true;
+
 	/* all that was put off would wait for the old time: a successor begins anew */
 	if (now < ms_from(checked_at, -CLOCK_SET_BACK_MS))
 		return true;

@@ -15,6 +15,10 @@ FROM pg_class c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S', 'm')
 ORDER BY c.relname COLLATE "C";
 
+-- Each of them shows, and takes, the rows of one tenant.
+SELECT tablename, policyname, permissive, roles, cmd, qual, with_check
+FROM pg_policies WHERE schemaname = 'public' ORDER BY tablename COLLATE "C", policyname COLLATE "C";
+
 -- The function signatures are an interface.
 SELECT p.oid::regprocedure AS function, pg_get_function_result(p.oid) AS result
 FROM pg_proc p

@@ -141,6 +141,7 @@ FROM update_job_executions('batch', '[
     {"job_id": "j2", "device_id": "d4", "status": "SUCCEEDED", "expected_execution_number": "one"},
     {"job_id": "j2", "device_id": "d4", "status": "SUCCEEDED", "expected_execution_number": ""},
     {"job_id": "j2", "device_id": "d4", "status": "SUCCEEDED", "expected_execution_number": "9223372036854775808"},
+    {"job_id": "j2", "device_id": "d4", "status": "SUCCEEDED", "expected_execution_number": " 1"},
     {"job_id": "j2", "device_id": "d4", "status": "SUCCEEDED", "expected_execution_number": {}},
     {"job_id": "j2", "device_id": "d4", "status": "SUCCEEDED", "expected_execution_number": true},
     {"job_id": "j2", "device_id": "d4", "status": "IN_PROGRESS"}

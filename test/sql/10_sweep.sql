@@ -72,6 +72,40 @@ BEGIN
 END $$;
 SELECT job_id, status, timed_out FROM list_jobs('sweep-many');
 
+-- Where a sweep stopped that was rolled back there is nothing behind it: the next one begins anew and comes to the end.
+SELECT FROM create_job('sweep-many', 't', target_all => true, job_id => 'expires');
+SELECT FROM create_job('sweep-many', 't', target_all => true, job_id => 'goes');
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'sweep-many' AND job_id = 'expires';
+BEGIN;
+SELECT * FROM run_job_sweep(25);
+ROLLBACK;
+SELECT * FROM run_job_sweep();
+SELECT FROM delete_job('sweep-many', 'goes', force => true);
+BEGIN;
+SELECT * FROM run_job_sweep(25);
+ROLLBACK;
+SELECT * FROM run_job_sweep();
+
+-- What ends the statement ends the sweep: it is not taken for the failure of one job.
+CREATE FUNCTION ijtest.fail_as() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = current_setting('ijtest.code');
+END $$;
+SELECT FROM create_job('sweep-many', 't', target_device_id => 'd1', job_id => 'fails');
+UPDATE jobs SET expires_at = now() - interval '1 s' WHERE tenant_id = 'sweep-many' AND job_id = 'fails';
+CREATE TRIGGER fail_as BEFORE UPDATE ON job_executions FOR EACH ROW WHEN (OLD.job_id = 'fails') EXECUTE FUNCTION ijtest.fail_as();
+SET client_min_messages = error;
+SELECT c.code, ijtest.outcome(format($$SELECT set_config('ijtest.code', %L, true), run_job_sweep()$$, c.code))
+FROM unnest('{40001,40P01,53100,58030,42501,P0001}'::text[]) c (code);
+RESET client_min_messages;
+SET ijtest.code = '57014';
+\set VERBOSITY sqlstate
+SELECT run_job_sweep();
+\set VERBOSITY default
+DROP TRIGGER fail_as ON job_executions;
+DROP FUNCTION ijtest.fail_as;
+DELETE FROM jobs WHERE tenant_id = 'sweep-many' AND job_id = 'fails';
+
 -- Arguments.
 SELECT a.max_rows, ijtest.outcome('SELECT run_job_sweep(' || a.max_rows || ')')
 FROM (VALUES ('NULL'), ('0'), ('-1')) a (max_rows) ORDER BY 1;

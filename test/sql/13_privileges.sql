@@ -161,7 +161,7 @@ SELECT outcome, array_agg(n ORDER BY n) FROM ijtest.calls('rls-a'), ijtest.outco
 SELECT ijtest.outcome('SELECT use_fleet(''devices'')') AS use_fleet, ijtest.outcome('SELECT wake_job_worker()') AS wake,
        ijtest.outcome('SELECT run_job_sweep()') AS sweep,
        ijtest.outcome($$SELECT schedule_job('x', '* * * * *', 'rls-a', 't', target_all => true)$$) AS schedule,
-       ijtest.outcome('SELECT * FROM iot_jobs_worker') AS worker_view, ijtest.outcome('SELECT job_state_steps()') AS machines,
+       ijtest.outcome('SELECT * FROM iot_jobs_worker') AS worker_view, ijtest.outcome('SELECT * FROM iot_jobs_counters') AS counters_view, ijtest.outcome('SELECT job_state_steps()') AS machines,
        ijtest.outcome('INSERT INTO iot_jobs_fleet (devices) VALUES (''devices'')') AS fleet_insert,
        ijtest.outcome('UPDATE iot_jobs_fleet SET devices = ''pg_class''') AS fleet_update;
 RESET ROLE;

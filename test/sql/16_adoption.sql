@@ -111,6 +111,39 @@ SELECT kind, what FROM ijtest.tables('more')
 WHERE what ~ 'by_type|reader|host_notes|no_demo|guard|cascade' ORDER BY kind COLLATE "C", what COLLATE "C";
 DROP SCHEMA more CASCADE;
 
+-- A registry that is there in part, without tenants: what is missing is made, and the host's own tables stay as they are.
+CREATE SCHEMA half;
+CREATE TABLE half.devices (tenant_id text, device_id text, PRIMARY KEY (tenant_id, device_id));
+CREATE TABLE half.device_groups (tenant_id text, group_id text, PRIMARY KEY (tenant_id, group_id));
+CREATE EXTENSION iot_jobs SCHEMA half;
+SELECT kind, what FROM ijtest.tables('half')
+WHERE kind IN ('table', 'policy') AND what ~ '\m(tenants|devices|device_groups|device_group_members)\M' ORDER BY kind COLLATE "C", what COLLATE "C";
+DROP EXTENSION iot_jobs;
+DROP SCHEMA half CASCADE;
+
+-- Which relations list the devices is guessed from a name and the types of the columns, in one order.
+CREATE FUNCTION ijtest.guess(registry text, OUT devices text, OUT group_members text) LANGUAGE plpgsql AS $$
+BEGIN
+    CREATE SCHEMA host;
+    CREATE TABLE host.tenants (tenant_id text PRIMARY KEY);
+    PERFORM set_config('search_path', 'host', true);
+    EXECUTE registry;
+    PERFORM set_config('search_path', 'public', true);
+    CREATE EXTENSION iot_jobs SCHEMA host;
+    EXECUTE 'SELECT devices, group_members FROM host.iot_jobs_fleet' INTO devices, group_members;
+    DROP EXTENSION iot_jobs;
+    DROP SCHEMA host CASCADE;
+END $$;
+\set groups 'CREATE TABLE device_group_members (tenant_id varchar(9), group_id varchar(9), device_id text); '
+SELECT r.n, g.*
+FROM (VALUES
+    (1, :'groups' || 'CREATE TABLE device_state (tenant_id text, device_id text); CREATE TABLE device_registry (LIKE device_state); CREATE TABLE devices (LIKE device_state)'),
+    (2, :'groups' || 'CREATE TABLE device_state (tenant_id text, device_id text); CREATE TABLE device_registry (LIKE device_state); CREATE TABLE devices (tenant_id text, device_id bigint)'),
+    (3, :'groups' || 'CREATE TABLE device_state (tenant_id varchar(9), device_id varchar(9)); CREATE TABLE device_registry (tenant_id uuid, device_id text)'),
+    (4, 'CREATE TABLE device_group_members (tenant_id text, group_id int, device_id text); CREATE VIEW devices AS SELECT tenant_id, ''d''::text AS device_id FROM tenants'),
+    (5, :'groups' || 'CREATE TABLE devices (tenant_id text, id text)')) r (n, registry), ijtest.guess(r.registry) g
+ORDER BY r.n;
+
 -- Columns in another order, after a dropped one, are the same columns.
 CREATE SCHEMA shuffled;
 SET search_path = shuffled;

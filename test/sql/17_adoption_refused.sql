@@ -44,7 +44,8 @@ SELECT a.n, a.alteration, t.code, t.message
 FROM (VALUES (1, ''), (2, 'ALTER TABLE jobs ADD COLUMN extra text'), (3, 'ALTER TABLE job_executions ADD COLUMN extra int NOT NULL DEFAULT 0'),
              (4, 'DROP INDEX idx_job_executions_job_id'), (5, 'DROP POLICY jobs_tenant_isolation ON jobs'), (6, 'ALTER TABLE jobs DISABLE ROW LEVEL SECURITY'),
              (7, 'ALTER TABLE jobs FORCE ROW LEVEL SECURITY'), (8, 'DROP TABLE job_executions'), (9, 'ALTER TABLE job_executions SET (fillfactor = 50)'),
-             (10, 'CREATE INDEX extra ON jobs (created_by)'), (11, 'ALTER TABLE jobs ALTER COLUMN job_id TYPE text COLLATE "C"')) a (n, alteration), attempt(a.alteration) t ORDER BY a.n;
+             (10, 'CREATE INDEX extra ON jobs (created_by)'), (11, 'ALTER TABLE jobs ALTER COLUMN job_id TYPE text COLLATE "C"'),
+             (12, 'ALTER TABLE jobs ADD COLUMN extra bigint GENERATED ALWAYS AS IDENTITY')) a (n, alteration), attempt(a.alteration) t ORDER BY a.n;
 
 -- Contradictions.
 \pset format unaligned
@@ -77,7 +78,12 @@ FROM (VALUES
     (24, 'DROP INDEX idx_job_executions_device_queued; CREATE INDEX idx_job_executions_device_queued ON job_executions (tenant_id, device_id, status)'),
     (25, 'ALTER TABLE job_executions DROP CONSTRAINT job_executions_tenant_id_job_id_fkey, ADD CONSTRAINT job_executions_tenant_id_job_id_fkey FOREIGN KEY (tenant_id, job_id) REFERENCES jobs (tenant_id, job_id)'),
     (26, 'DROP TABLE job_executions; CREATE VIEW job_executions AS SELECT 1 AS one'),
-    (27, 'DROP TABLE job_executions, jobs; CREATE TABLE jobs (id int)')
+    (27, 'DROP TABLE job_executions, jobs; CREATE TABLE jobs (id int)'),
+    -- the expressions of the migration, for less than all statements, not of a policy that grants, or not for everybody
+    (28, 'DROP POLICY jobs_tenant_isolation ON jobs; CREATE POLICY jobs_tenant_isolation ON jobs FOR UPDATE USING (tenant_id = current_setting(''app.tenant_id'', true)) WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))'),
+    (29, 'DROP POLICY jobs_tenant_isolation ON jobs; CREATE POLICY jobs_tenant_isolation ON jobs AS RESTRICTIVE USING (tenant_id = current_setting(''app.tenant_id'', true)) WITH CHECK (tenant_id = current_setting(''app.tenant_id'', true))'),
+    (30, 'ALTER POLICY jobs_tenant_isolation ON jobs TO pg_monitor'),
+    (31, 'ALTER TABLE job_executions DROP CONSTRAINT job_executions_pkey, ADD CONSTRAINT by_device PRIMARY KEY (tenant_id, device_id, job_id)')
     ) a (n, alteration), attempt(a.alteration) t ORDER BY a.n;
 \pset expanded off
 \pset format aligned
@@ -86,5 +92,12 @@ FROM (VALUES
 CREATE EXTENSION iot_jobs;
 SELECT count(*) FROM jobs;
 
+-- Only where a character is what it is taken for.
+CREATE DATABASE regress_ij_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C';
+\c regress_ij_ascii
+CREATE EXTENSION iot_jobs;
+SELECT count(*) FROM pg_extension WHERE extname = 'iot_jobs';
+
 \c contrib_regression
+DROP DATABASE regress_ij_ascii;
 DROP DATABASE regress_ij_refused;

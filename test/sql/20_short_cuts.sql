@@ -623,6 +623,7 @@ INSERT INTO tenants VALUES ('a'), ('b'), ('e');
 INSERT INTO devices SELECT t, 'd' || i FROM unnest(array['a', 'b', 'e']) t, generate_series(1, 4) i;
 CREATE EXTENSION iot_jobs;
 SELECT t, (create_job(t, 'x', target_all => true, job_id => 'j')).total_executions FROM unnest(array['a', 'b', 'e']) t ORDER BY 1;
+SELECT job_index_profile();
 SELECT min(tenant_id) AS tenant, count(DISTINCT tableoid) FROM job_executions WHERE ctid = '(0,1)';
 SELECT t, (SELECT count(*) FROM claim_job_executions(t, 2, array['d1', 'd2'])) FROM unnest(array['a', 'b', 'e']) t ORDER BY 1;
 SELECT t, (SELECT status FROM update_job_execution(t, 'j', 'd1', 'SUCCEEDED')) FROM unnest(array['a', 'b', 'e']) t ORDER BY 1;

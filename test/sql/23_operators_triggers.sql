@@ -237,6 +237,17 @@ SELECT status FROM cancel_job('trig', 'ta');
 SELECT queued FROM describe_job('trig', 'ta');
 ROLLBACK;
 DROP FUNCTION ijtest.fill_in, ijtest.add_to_any;
+-- one that cancels, by a statement that says nothing of the status: what is queued is rejected all the same
+CREATE FUNCTION ijtest.cancel_it() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    new.status := 'CANCELED';
+    RETURN new;
+END $$;
+BEGIN;
+CREATE TRIGGER aa BEFORE UPDATE OF created_by ON jobs FOR EACH ROW WHEN (old.job_id = 'ta' AND old.tenant_id = 'trig') EXECUTE FUNCTION ijtest.cancel_it();
+UPDATE jobs SET created_by = 'me' WHERE tenant_id = 'trig' AND job_id = 'ta';
+SELECT status, queued, rejected FROM describe_job('trig', 'ta');
+ROLLBACK;
 
 -- one that asks how statements are planned: what we set for ours is not for those of others
 CREATE FUNCTION ijtest.how_planned() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -160,6 +160,11 @@ SELECT use_job_indexes('lean');
 SELECT job_index_profile();
 RESET ROLE;
 
+-- A name of the other profile that something else has is no part of it.
+CREATE INDEX idx_job_executions_job_id ON job_executions (job_id);
+SELECT job_index_profile();
+DROP INDEX idx_job_executions_job_id;
+
 -- Under a hostile search_path, and in a schema of another name.
 CREATE SCHEMA hostile;
 CREATE FUNCTION hostile.quote_ident(text) RETURNS text LANGUAGE sql AS $$SELECT 'hostile'$$;

@@ -151,6 +151,18 @@ CREATE POLICY hide ON jobs AS RESTRICTIVE USING (job_id <> 'it''s');
 SET ROLE regress_ij_verify_app;
 SELECT invariant, tenant_id, job_id FROM verify_jobs();
 RESET ROLE;
+-- nor from executions that are hidden, of which some may be open
+DROP POLICY hide ON jobs;
+SELECT FROM create_job('o''brien', 't', target_all => true, job_id => 'open'), update_job_execution('o''brien', 'open', 'd1', 'SUCCEEDED');
+CREATE POLICY hide ON job_executions AS RESTRICTIVE USING (status <> 'QUEUED');
+SET ROLE regress_ij_verify_app;
+SELECT invariant, tenant_id, job_id FROM verify_jobs(grace => '0');
+RESET ROLE;
+-- Who sees all jobs and may not read the tenants is told what can be told.
+ALTER ROLE regress_ij_verify_app BYPASSRLS;
+SET ROLE regress_ij_verify_app;
+SELECT invariant, tenant_id, job_id FROM verify_jobs() ORDER BY 1, 2;
+RESET ROLE;
 SET client_min_messages = warning;
 
 -- It only reads.

@@ -23,6 +23,15 @@ SELECT * FROM hardened ORDER BY polrelid::text;
 CREATE EXTENSION iot_jobs SCHEMA "IoT";
 SELECT * FROM hardened ORDER BY polrelid::text;
 
+-- What was the registry when it was switched on is opened again, too.
+CREATE VIEW "IoT".machines AS SELECT tenant_id, device_id FROM "IoT".device_state;
+SELECT "IoT".use_fleet('"IoT".machines');
+BEGIN;
+SELECT "IoT".use_hardened_tenants(false);
+SELECT * FROM hardened;
+ROLLBACK;
+SELECT "IoT".use_fleet('"IoT".device_state');
+
 -- An owner who is no superuser, and a table of somebody else's with a policy of that name.
 GRANT USAGE, CREATE ON SCHEMA "IoT" TO regress_ij_owner, regress_ij_evil;
 ALTER TABLE "IoT".tenants OWNER TO regress_ij_owner;
@@ -59,7 +68,14 @@ DROP VIEW "IoT".iot_jobs_tenant_roles;
 SET ROLE regress_ij_owner;
 SELECT "IoT".use_hardened_tenants(true);
 SELECT "IoT".use_hardened_tenants(true);
+SELECT "IoT".use_hardened_tenants(NULL);
+-- It must not show everybody who has which tenant; that it is a superuser's does no harm.
+ALTER TABLE "IoT".iot_jobs_tenant_roles DISABLE ROW LEVEL SECURITY;
+SELECT "IoT".use_hardened_tenants(true);
+ALTER TABLE "IoT".iot_jobs_tenant_roles ENABLE ROW LEVEL SECURITY;
 RESET ROLE;
+ALTER TABLE "IoT".iot_jobs_tenant_roles OWNER TO CURRENT_USER;
+SELECT "IoT".use_hardened_tenants(true);
 
 -- Whoever writes by a view need not have the right to use the schema.
 INSERT INTO "IoT".tenants VALUES ('t');

@@ -99,6 +99,19 @@ not_hindered('due', 'DROP DATABASE due');
 within($node, 10, 'postgres', q(SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'iot_jobs worker')),
 	'no database, no worker');
 
+# in the middle of very many small jobs, too
+make_database('many', 3);
+$node->append_conf('postgresql.conf', 'iot_jobs.sweep_batch_rows = 1');
+$node->reload;
+$node->safe_psql('many', q(
+SELECT count(create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'j' || g)) FROM generate_series(1, 40000) g;
+UPDATE jobs SET expires_at = now();));
+within($node, 10, 'many', q(SELECT expired > 0 FROM iot_jobs_worker WHERE database = 'many'), 'many jobs expire');
+($code, $out, $err) = $node->psql('postgres', 'DROP DATABASE many');
+is($code, 0, 'not hindered by a worker with many jobs: DROP DATABASE') or diag($err);
+$node->append_conf('postgresql.conf', 'iot_jobs.sweep_batch_rows = 1000');
+$node->reload;
+
 # a database that closed its doors, with work inside
 make_database('closed', 3);
 finish_a_job('closed', 'open');

@@ -99,6 +99,9 @@ works('thirty days ahead');
 job_becomes($node, 10, 'postgres', $_, 'COMPLETED', "what was due $_ is done") foreach 'in an hour', 'in a month';
 is($node->safe_psql('postgres', q(SELECT status FROM jobs WHERE job_id = 'later')), 'IN_PROGRESS', 'what is due after that is not');
 
+# a worker that failed is not followed by the next one at once; nor after thirty days
+$worker = worker_pid($node, 'postgres');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker, 10000)");
 set_clock(0);
 works('back in the present');
 is($node->safe_psql('postgres', q(SELECT status FROM jobs WHERE job_id = 'later')), 'IN_PROGRESS', 'what is due later waits');

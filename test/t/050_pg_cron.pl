@@ -148,6 +148,12 @@ foreach my $node ($connecting, $forking)
 	}
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), '4', 'nothing refused left a row');
 
+	# tenants whose names pg_cron would cut to the same one
+	my @tenants = map { 'x' x 80 . $_ } 1, 2;
+	$node->safe_psql('postgres', join(';', map { "SELECT schedule_job_retention('30 days', tenant_id => '$_')" } @tenants));
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.job WHERE jobname LIKE 'iot_jobs retention/%'}), '2', 'long tenants have a retention each');
+	is($node->safe_psql('postgres', join(';', map { "SELECT unschedule_job_retention('$_')" } @tenants)), "t\nt", 'and each is ended by its tenant');
+
 	$node->safe_psql('postgres', 'CREATE ROLE nologin; GRANT USAGE ON SCHEMA cron TO nologin;'
 		  . 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO nologin; CREATE ROLE stranger LOGIN;'
 		  . 'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO stranger');
