@@ -3,8 +3,8 @@
 from harness import (BARE, PRODUCT, Failure, count, empty, lean_indexes, load, number, settle, sql, steady,
                      wait_until)
 
-# executions of each device when the row begins
-QUEUED = 10
+# executions of each device when a row begins, if there is a backlog
+BACKLOG = 10
 
 
 class Turns:
@@ -29,14 +29,14 @@ class Turns:
         return rate
 
 
-def claims(figures, size, profile, numbers, target):
-    devices = size['claim_devices']
-    turns = Turns(devices * QUEUED)
+def claims(figures, size, kind, numbers, target, queued=BACKLOG):
+    devices = size['claim_devices'] * BACKLOG // queued
+    turns = Turns(devices * queued)
     rates = []
 
     for database in (PRODUCT, BARE):
         empty(database)
-        load(database, QUEUED, devices)
+        load(database, queued, devices)
     settle(PRODUCT, BARE)
 
     def claim(database, script, clients, on):
@@ -50,7 +50,7 @@ def claims(figures, size, profile, numbers, target):
     for clients in numbers:
         for on in size['claim_sync']:
             word = 'on' if on else 'off'
-            case = f'{profile}claim by device, {clients} client{"s" if clients > 1 else ""}, sync {word}'
+            case = f'{kind}claim by device, {clients} client{"s" if clients > 1 else ""}, sync {word}'
             values = figures.alternate(case, {
                 'start_next_pending_job_execution': lambda: claim(PRODUCT, 'claim.sql', clients, on),
                 'UPDATE by full key': lambda: claim(BARE, 'claim_bare.sql', clients, on)}, size['repetitions'], '/s')
@@ -63,6 +63,10 @@ def claims(figures, size, profile, numbers, target):
 def measure_claim(figures, size):
     rates = claims(figures, size, '', (1, 4, 16), 1.10)
     figures.series('claim_by_clients.csv', ['clients', 'sync', 'how', 'per_second'], rates)
+
+
+def measure_claim_single(figures, size):
+    claims(figures, size, 'one queued: ', size['single_clients'], 1.10, queued=1)
 
 
 def measure_claim_lean(figures, size):

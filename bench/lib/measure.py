@@ -22,6 +22,7 @@ from harness import Failure, Figures, create_databases, met, say, sql
 ROWS = {
     'fan-out': fanout.measure,
     'claim': claim.measure_claim,
+    'claim-single': claim.measure_claim_single,
     'claim-lean': claim.measure_claim_lean,
     'report': claim.measure_report,
     'batch': gateway.measure_batch,
@@ -41,7 +42,7 @@ ROWS = {
 SIZES = {
     'smoke': {
         'repetitions': 1, 'window': 1, 'batch_window': 2, 'mass_repetitions': 1, 'devices': 20_000,
-        'claim_devices': 50_000, 'claim_sync': (True, False), 'lean_clients': (4,),
+        'claim_devices': 50_000, 'claim_sync': (True, False), 'lean_clients': (4,), 'single_clients': (4,),
         'fan_out': 20_000, 'fan_out_sizes': (1_000,),
         'report_job_sizes': (1, 1_000), 'report_executions': 200_000, 'report_sync': (True, False),
         'queue': 200_000, 'batch_devices': 60_000, 'batch_jobs': 5, 'batch_sync': (False,),
@@ -53,7 +54,7 @@ SIZES = {
     },
     'quick': {
         'repetitions': 2, 'window': 1.5, 'batch_window': 2, 'mass_repetitions': 2, 'devices': 100_000,
-        'claim_devices': 80_000, 'claim_sync': (False,), 'lean_clients': (4,),
+        'claim_devices': 80_000, 'claim_sync': (False,), 'lean_clients': (4,), 'single_clients': (4,),
         'fan_out': 120_000, 'fan_out_sizes': (1_000, 10_000, 100_000),
         'report_job_sizes': (1, 100_000), 'report_executions': 300_000, 'report_sync': (False,),
         'queue': 800_000, 'batch_devices': 160_000, 'batch_jobs': 8, 'batch_sync': (False,),
@@ -65,7 +66,7 @@ SIZES = {
     },
     'full': {
         'repetitions': 5, 'window': 4, 'batch_window': 4, 'mass_repetitions': 5, 'devices': 200_000,
-        'claim_devices': 500_000, 'claim_sync': (True, False), 'lean_clients': (1, 4, 16),
+        'claim_devices': 500_000, 'claim_sync': (True, False), 'lean_clients': (1, 4, 16), 'single_clients': (1, 4, 16),
         'fan_out': 1_000_000, 'fan_out_sizes': (1_000, 10_000, 100_000),
         'report_job_sizes': (1, 1_000, 100_000, 1_000_000), 'report_executions': 2_000_000, 'report_sync': (True, False),
         'queue': 3_000_000, 'batch_devices': 500_000, 'batch_jobs': 10, 'batch_sync': (True, False),
