@@ -147,6 +147,8 @@ install_missing()
 
 # make_scratch TREE: a new folder SCRATCH with a copy of the tree in SCRATCH/tree:
 # what git tracks or would track, so that no build product comes along.
+# In /tmp, whatever TMPDIR says: postgres has to get into it when root calls, and the
+# path of a socket in it has to fit into 107 bytes (sun_path).
 make_scratch()
 {
 	local tree=$1
