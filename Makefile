@@ -7,8 +7,14 @@
 #   ./check                        all of it, on a server of its own
 
 EXTENSION    = iot_jobs
+# another folder may be built in, as packagers do: make -f TREE/Makefile VPATH=TREE
+tree        := $(or $(VPATH),.)
+in_tree      = $(sort $(patsubst $(tree)/%,%,$(wildcard $(tree)/$(1))))
+ifdef VPATH
+$(shell mkdir -p src sql)
+endif
 # the version is written once, in the control file
-EXTVERSION  := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" iot_jobs.control)
+EXTVERSION  := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" $(tree)/iot_jobs.control)
 
 MODULE_big   = iot_jobs
 PGFILEDESC   = "iot_jobs - jobs on fleets of devices"
@@ -59,18 +65,18 @@ OBJS = \
 	src/worker.o \
 	src/worker_state.o
 
-DATA        := $(sort $(wildcard sql/iot_jobs--*--*.sql))
+DATA        := $(call in_tree,sql/iot_jobs--*--*.sql)
 DATA_built  := sql/iot_jobs--$(EXTVERSION).sql
-DOCS        := $(sort $(wildcard doc/*.md))
+DOCS        := $(call in_tree,doc/*.md)
 
 # A new file in test/sql or test/specs is a new test.  Results of regress tests
 # are in expected/, those of isolation specs in test/expected/: the isolation
 # runner of PostgreSQL 15 looks nowhere else.
-REGRESS       := $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
-ISOLATION     := $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
+REGRESS       := $(basename $(notdir $(call in_tree,test/sql/*.sql)))
+ISOLATION     := $(basename $(notdir $(call in_tree,test/specs/*.spec)))
 REGRESS_OPTS   = --inputdir=test
 ISOLATION_OPTS = --inputdir=test
-TAP_TESTS     := $(if $(wildcard test/t/*.pl),1)
+TAP_TESTS     := $(if $(call in_tree,test/t/*.pl),1)
 PROVE_TESTS   ?= test/t/*.pl
 
 EXTRA_CLEAN  = results output_iso tmp_check tmp_check_iso regression.diffs regression.out
@@ -91,7 +97,7 @@ sql/iot_jobs--$(EXTVERSION).sql: sql/iot_jobs.sql iot_jobs.control
 	cp $< $@
 
 # Every object depends on every header: the tree is small and builds in seconds.
-$(OBJS): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(call in_tree,src/*.h)
 
 .PHONY: objects
 objects: $(OBJS)
