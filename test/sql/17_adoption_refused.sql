@@ -93,7 +93,7 @@ CREATE EXTENSION iot_jobs;
 SELECT count(*) FROM jobs;
 
 -- Only where a character is what it is taken for.
-CREATE DATABASE regress_ij_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C';
+CREATE DATABASE regress_ij_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C';
 \c regress_ij_ascii
 CREATE EXTENSION iot_jobs;
 SELECT count(*) FROM pg_extension WHERE extname = 'iot_jobs';
