@@ -6,6 +6,9 @@
 
 \echo Use "CREATE EXTENSION iot_jobs" to load this file. \quit
 
+-- What is there is compared as the server writes it: until the end of this script.
+SET LOCAL quote_all_identifiers = off;
+
 -- ----------------------------------------------------------------
 -- Types
 -- ----------------------------------------------------------------
@@ -305,7 +308,7 @@ CREATE FUNCTION verify_jobs(
     max_rows integer DEFAULT 100,
     grace interval DEFAULT NULL)
 RETURNS SETOF broken_invariant
-AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 10;
+AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 10 SET quote_all_identifiers = off;
 COMMENT ON FUNCTION verify_jobs IS 'what is not as it must be, and how to mend it; no row: all is well';
 
 CREATE FUNCTION wake_job_worker()
@@ -458,7 +461,7 @@ CREATE FUNCTION iot_jobs_indexes(
     OUT definition text,
     OUT state text)
 RETURNS SETOF record
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 3 SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 3 SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off
 BEGIN ATOMIC
     SELECT w.profile, w.index_name, w.definition,
            CASE

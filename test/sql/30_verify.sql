@@ -13,6 +13,14 @@ SELECT FROM unnest('{queued,values,times,cancelled,completed,expired,done,delete
 SELECT FROM create_job('o''brien', 't', target_all => true, job_id => 'it''s');
 SELECT * FROM verify_jobs(grace => '0');
 
+-- However the caller has names written: what is there is recognized.
+SET quote_all_identifiers = on;
+DROP EXTENSION iot_jobs;
+CREATE EXTENSION iot_jobs SCHEMA "Größe %s";
+SELECT * FROM verify_jobs(grace => '0');
+SELECT job_index_profile(), (SELECT count(*) FROM job_index_statements('contract', online => false)) AS to_do;
+RESET quote_all_identifiers;
+
 -- What only a writer without guards can do.
 SET session_replication_role = replica;
 BEGIN;
