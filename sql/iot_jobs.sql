@@ -696,7 +696,7 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 DO $install$
 DECLARE
     mode        constant text := lower(COALESCE(current_setting('iot_jobs.create_tables', true), 'auto'));
-    here        constant text := '@extschema@';
+    here        constant text := '@extschema@'::regnamespace;   -- quoted where that is needed
     had         text[];
     rel         text;
     want        record;
@@ -926,11 +926,11 @@ BEGIN
     -- a second primary key, is a contradiction.
     FOR want IN SELECT * FROM (VALUES
         ('jobs', 'jobs_pkey', 'p', 'PRIMARY KEY (tenant_id, job_id)'),
-        ('jobs', 'jobs_tenant_id_fkey', 'f', 'FOREIGN KEY (tenant_id) REFERENCES @extschema@.tenants(tenant_id) ON DELETE CASCADE'),
+        ('jobs', 'jobs_tenant_id_fkey', 'f', format('FOREIGN KEY (tenant_id) REFERENCES %s.tenants(tenant_id) ON DELETE CASCADE', here)),
         ('jobs', 'jobs_status_check', 'c', 'CHECK ((status = ANY (ARRAY[''IN_PROGRESS''::text, ''COMPLETED''::text, ''CANCELED''::text, ''DELETION_IN_PROGRESS''::text])))'),
         ('jobs', 'jobs_target_check', 'c', 'CHECK ((((((target_device_id IS NOT NULL))::integer + ((target_group_id IS NOT NULL))::integer) + ((target_all = true))::integer) = 1))'),
         ('job_executions', 'job_executions_pkey', 'p', 'PRIMARY KEY (tenant_id, job_id, device_id)'),
-        ('job_executions', 'job_executions_tenant_id_job_id_fkey', 'f', 'FOREIGN KEY (tenant_id, job_id) REFERENCES @extschema@.jobs(tenant_id, job_id) ON DELETE CASCADE'),
+        ('job_executions', 'job_executions_tenant_id_job_id_fkey', 'f', format('FOREIGN KEY (tenant_id, job_id) REFERENCES %s.jobs(tenant_id, job_id) ON DELETE CASCADE', here)),
         ('job_executions', 'job_executions_status_check', 'c', 'CHECK ((status = ANY (ARRAY[''QUEUED''::text, ''IN_PROGRESS''::text, ''SUCCEEDED''::text, ''FAILED''::text, ''TIMED_OUT''::text, ''REJECTED''::text])))')
         ) AS v(tab, con, typ, def)
     LOOP
@@ -938,8 +938,8 @@ BEGIN
             SELECT FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
             WHERE c.relnamespace = '@extschema@'::regnamespace
               AND c.relname::text = want.tab
-              AND replace(pg_get_constraintdef(k.oid), ' @extschema@.', ' ')
-                  = replace(want.def, ' @extschema@.', ' '));
+              AND replace(pg_get_constraintdef(k.oid), format(' %s.', here), ' ')
+                  = replace(want.def, format(' %s.', here), ' '));
         SELECT format('Constraint "%s" of table "%s" is %s, not %s.', k.conname, want.tab,
                    pg_get_constraintdef(k.oid), want.def)
           INTO difference

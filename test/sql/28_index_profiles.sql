@@ -6,7 +6,12 @@ CREATE ROLE regress_ij_user;
 CREATE DATABASE regress_ij_profiles TEMPLATE template0;
 \c regress_ij_profiles
 SET client_min_messages = warning;
+-- however names are written here, where none needs quoting (30_verify: where one does)
+SET quote_all_identifiers = on;
 CREATE EXTENSION iot_jobs;
+DROP EXTENSION iot_jobs;
+CREATE EXTENSION iot_jobs;
+RESET quote_all_identifiers;
 INSERT INTO tenants (tenant_id) VALUES ('t');
 INSERT INTO devices (tenant_id, device_id) SELECT 't', 'd' || i FROM generate_series(1, 3) i;
 -- The operator's own, on the same table, is nobody else's affair.
