@@ -252,7 +252,8 @@ database_connectable(Oid dboid)
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (form->datallowconn && form->datconnlimit != DATCONNLIMIT_INVALID_DB)
+		/* a template is there to be copied, which a connection would hold up */
+		if (form->datallowconn && !form->datistemplate && form->datconnlimit != DATCONNLIMIT_INVALID_DB)
 			result = DATABASE_OPEN;
 		else
 			result = DATABASE_CLOSED;

@@ -26,7 +26,7 @@ typedef struct IjVisit
 	int			locked;			/* times in a row */
 	int			gave_way;		/* times */
 	TimestampTz not_before;		/* while put off */
-	TimestampTz logged_at;		/* its last failure, or 0 */
+	TimestampTz logged_at;		/* when a failure of it last was, or 0 */
 	IjVisitResult result;		/* of the visit in this unit */
 	int64		took_ms;		/* the same */
 } IjVisit;

@@ -115,6 +115,7 @@ static bool has_database = false;
 
 static MemoryContext turn_context;
 static MemoryContext unit_context;	/* for the visits of one transaction */
+static int	guc_level;			/* of what a trigger sets in this transaction */
 
 /*
  * Settings that ALTER DATABASE or ALTER ROLE may have left for this connection,
@@ -124,6 +125,7 @@ static MemoryContext unit_context;	/* for the visits of one transaction */
 static const char *const own_settings[][2] = {
 	/* whose names and whose rights */
 	{"search_path", "pg_catalog, pg_temp"},
+	{"app.tenant_id", ""},
 	{"role", "none"},
 	{"session_replication_role", "origin"},
 	{"row_security", "on"},
@@ -289,6 +291,7 @@ begin_as_owner(IjIdentity *saved, const char *activity)
 	}
 	ij_catalog_check_version();
 	defer_nothing();
+	guc_level = NewGUCNestLevel();
 	ij_catalog_become_owner(saved);
 	return true;
 }
@@ -299,6 +302,7 @@ commit_as_owner(const IjIdentity *saved, const IjSweepCounts *counts)
 	int			own_xids;
 
 	ij_catalog_become_again(saved);
+	AtEOXact_GUC(false, guc_level);
 	own_xids = TransactionIdIsValid(GetTopTransactionIdIfAny()) ? 1 : 0;
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(turn_context);
@@ -393,10 +397,13 @@ visit_in_one_transaction(void)
 	{
 		IjVisit    *culprit = visiting;
 
-		recover(culprit == NULL || culprit->logged_at == 0 ||
-				GetCurrentTimestamp() >= ms_from(culprit->logged_at, LOG_AGAIN_MS));
-		if (culprit != NULL)
-			culprit->logged_at = GetCurrentTimestamp();
+		TimestampTz now = GetCurrentTimestamp();
+		bool		may_log = (culprit == NULL || culprit->logged_at == 0 ||
+							   now >= ms_from(culprit->logged_at, LOG_AGAIN_MS));
+
+		recover(may_log);
+		if (culprit != NULL && may_log)
+			culprit->logged_at = now;
 	}
 	PG_END_TRY();
 	/* of the jobs that share a deadline there may be any number in a turn */
@@ -559,6 +566,16 @@ list_jobs(bool full, bool due)
  * ------------------------------------------------------------
  */
 
+static void
+reload_if_asked(void)
+{
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
 /*
  * Is there a reason to leave even with work to do?
  */
@@ -568,6 +585,7 @@ stop_for_others(TimestampTz now, bool idle)
 	static TimestampTz checked_at = 0;
 	IjDatabase	database;
 
+	reload_if_asked();
 	if (!ij_guc_worker_enabled)
 		return true;
 
@@ -697,16 +715,6 @@ worker_sleep(TimestampTz now, TimestampTz until)
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-}
-
-static void
-reload_if_asked(void)
-{
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
 }
 
 /* Once all unfinished jobs were looked at, say what it took. */

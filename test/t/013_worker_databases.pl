@@ -105,12 +105,31 @@ $node->append_conf('postgresql.conf', 'iot_jobs.sweep_batch_rows = 1');
 $node->reload;
 $node->safe_psql('many', q(
 SELECT count(create_job('acme', 'reboot', target_device_id => 'd1', job_id => 'j' || g)) FROM generate_series(1, 40000) g;
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.01); RETURN NULL; END';
+CREATE TRIGGER slow AFTER UPDATE ON job_executions FOR EACH ROW EXECUTE FUNCTION slow();
 UPDATE jobs SET expires_at = now();));
 within($node, 10, 'many', q(SELECT expired > 0 FROM iot_jobs_worker WHERE database = 'many'), 'many jobs expire');
+$node->append_conf('postgresql.conf', 'iot_jobs.worker_enabled = off');
+$node->reload;
+within($node, 10, 'many', q(SELECT state = 'disabled' FROM iot_jobs_worker WHERE database = 'many'), 'a busy worker is switched off');
+is($node->safe_psql('many', q(SELECT count(*) < 500 FROM jobs WHERE status <> 'IN_PROGRESS')), 't', 'and does not go on with what it has before it');
+$node->safe_psql('many', 'DROP TRIGGER slow ON job_executions');
+$node->append_conf('postgresql.conf', 'iot_jobs.worker_enabled = on');
+$node->reload;
+my $left = $node->safe_psql('many', q(SELECT count(*) FROM jobs WHERE status = 'IN_PROGRESS'));
+within($node, 20, 'many', qq(SELECT count(*) < $left FROM jobs WHERE status = 'IN_PROGRESS'), 'on again, it goes on');
 ($code, $out, $err) = $node->psql('postgres', 'DROP DATABASE many');
 is($code, 0, 'not hindered by a worker with many jobs: DROP DATABASE') or diag($err);
 $node->append_conf('postgresql.conf', 'iot_jobs.sweep_batch_rows = 1000');
 $node->reload;
+
+# a template
+make_database('after', 3);
+$node->safe_psql('template1', 'CREATE EXTENSION iot_jobs');
+finish_a_job('after', 'template');
+job_becomes($node, 10, 'after', 'template', 'COMPLETED');
+is(worker_pid($node, 'template1'), '', 'a template has no worker, which would hold up whoever copies it');
+$node->safe_psql('template1', 'DROP EXTENSION iot_jobs; DROP TABLE tenants, jobs, job_executions, devices, device_groups, device_group_members, iot_jobs_fleet');
 
 # a database that closed its doors, with work inside
 make_database('closed', 3);

@@ -122,6 +122,18 @@ CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.lies);
 CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE sql AS $$SELECT '2000-01-01'::timestamptz$$;
 CREATE ROLE nobody;
 GRANT nobody TO postgres;
+CREATE TABLE found (tenant text, application text);
+GRANT INSERT ON found TO PUBLIC;
+CREATE FUNCTION leaves_settings() RETURNS trigger LANGUAGE plpgsql AS
+$$BEGIN
+  INSERT INTO public.found VALUES (current_setting('app.tenant_id', true), current_setting('application_name'));
+  PERFORM set_config('app.tenant_id', NEW.tenant_id, false), set_config('application_name', 'left behind', false),
+          set_config('default_transaction_read_only', 'on', false);
+  RETURN NULL;
+END$$;
+CREATE TRIGGER leaves_settings AFTER UPDATE ON jobs FOR EACH ROW WHEN (NEW.status = 'COMPLETED')
+  EXECUTE FUNCTION leaves_settings();
+ALTER DATABASE jobs SET app.tenant_id = 'another';
 ALTER DATABASE jobs SET search_path = evil, pg_catalog;
 ALTER DATABASE jobs SET role = nobody;
 ALTER DATABASE jobs SET session_replication_role = replica;
@@ -164,8 +176,11 @@ is($node->safe_psql('jobs', q(SELECT count(*) FROM job_executions WHERE job_id =
 $node->safe_psql('jobs', q(SELECT delete_job('acme', 'hostile-expiry')));
 within($node, 10, 'jobs', q(SELECT NOT EXISTS (SELECT FROM jobs WHERE job_id = 'hostile-expiry')),
 	'deletion under hostile settings');
+is($node->safe_psql('jobs', q(SELECT DISTINCT format('tenant "%s", application "%s"', tenant, application) FROM found)),
+	'tenant "", application ""', 'what a trigger sets does not outlive its transaction');
 delete $ENV{PGOPTIONS};
 $node->safe_psql('postgres', 'ALTER DATABASE jobs RESET ALL');
+$node->safe_psql('jobs', 'DROP TRIGGER leaves_settings ON jobs');
 
 # --- a job whose row is locked ---
 my $locker = $node->background_psql('jobs');
