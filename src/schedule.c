@@ -10,7 +10,9 @@
  * fail every night.
  *
  * The names of the rows start with "iot_jobs " and the kind, so that they collide
- * neither with each other nor with the operator's own.
+ * neither with each other nor with the operator's own.  pg_cron tells rows apart by
+ * name and role, not by database: the rows of a database that is not the home of
+ * pg_cron have it in their names.
  *
  * pg_cron runs a command in a new session of the role that scheduled it, with the
  * rights of that role, and so do we: no function here changes the user.
@@ -47,6 +49,7 @@
 #define RETENTION_PREFIX		"iot_jobs retention "
 #define RETENTION_DIGEST_PREFIX "iot_jobs retention/sha256 "
 #define SWEEP					"iot_jobs sweep"
+#define ELSEWHERE_DIGEST_PREFIX	"iot_jobs/sha256 "
 
 /* bytes of the digest that are in the name, two characters each */
 #define DIGEST_BYTES			16
@@ -106,21 +109,36 @@ job_row_name(const text *name)
 	return psprintf("%s%s", JOB_PREFIX, text_to_cstring(name));
 }
 
+/* for what is too long for a name */
+static char *
+digest_name(const char *prefix, const text *what)
+{
+	bytea	   *digest = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(what)));
+	char		hex[2 * DIGEST_BYTES + 1];
+
+	hex[hex_encode(VARDATA_ANY(digest), DIGEST_BYTES, hex)] = '\0';
+	return psprintf("%s%s", prefix, hex);
+}
+
 /* the same for retention; a tenant too long for the name is in it as a digest */
 static char *
 retention_row_name(const text *tenant_id)
 {
-	bytea	   *digest;
-	char		hex[2 * DIGEST_BYTES + 1];
-
 	if (tenant_id == NULL)
 		return pstrdup(RETENTION_OF_ALL);
 	ij_validate_id("tenant_id", tenant_id);
 	if (strlen(RETENTION_PREFIX) + VARSIZE_ANY_EXHDR(tenant_id) < NAMEDATALEN)
 		return psprintf("%s%s", RETENTION_PREFIX, text_to_cstring(tenant_id));
-	digest = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(tenant_id)));
-	hex[hex_encode(VARDATA_ANY(digest), DIGEST_BYTES, hex)] = '\0';
-	return psprintf("%s%s", RETENTION_DIGEST_PREFIX, hex);
+	return digest_name(RETENTION_DIGEST_PREFIX, tenant_id);
+}
+
+/* what a row of this name of ours is called where pg_cron is at home, which is not here */
+static char *
+row_name_elsewhere(const char *name)
+{
+	char	   *full = psprintf("%s of %s", name, get_database_name(MyDatabaseId));
+
+	return strlen(full) < NAMEDATALEN ? full : digest_name(ELSEWHERE_DIGEST_PREFIX, cstring_to_text(full));
 }
 
 /* ----------------------------------------------------------------
@@ -175,10 +193,11 @@ append_tenant_setting(StringInfo command, const text *tenant_id)
 #define UNSCHEDULE_STATEMENT \
 	"SELECT cron.unschedule($1::pg_catalog.text)"
 
-#define FIND_STATEMENT \
+#define FIND_STATEMENT(same_database) \
 	"SELECT 1 FROM cron.job j " \
 	"WHERE j.jobname::pg_catalog.text OPERATOR(pg_catalog.=) $1 " \
-	"AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text"
+	"AND j.username OPERATOR(pg_catalog.=) CURRENT_USER::pg_catalog.text " \
+	"AND j.database OPERATOR(pg_catalog." same_database ") pg_catalog.current_database()::pg_catalog.text"
 
 /*
  * Is pg_cron at work in this database?  If not, say why, and what to do: todo is
@@ -309,11 +328,19 @@ schedule_command(const char *name, const char *schedule, const char *command)
 	/* of pg_cron's functions this one is for superusers, and has the role as an argument */
 	require_pg_cron("a superuser",
 					psprintf("SELECT cron.schedule_in_database(%s, %s, %s, %s, %s)",
-							 quote_literal_cstr(name), quote_literal_cstr(schedule),
+							 quote_literal_cstr(row_name_elsewhere(name)), quote_literal_cstr(schedule),
 							 quote_literal_cstr(command),
 							 quote_literal_cstr(get_database_name(MyDatabaseId)),
 							 quote_literal_cstr(GetUserNameFromId(GetUserId(), false))));
 	require_login();
+	/* pg_cron would replace the rest, and leave the database as it is */
+	if (run_cron_statement(FIND_STATEMENT("<>"), &name, 1, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("schedule \"%s\" exists for another database", name),
+				 errdetail("Role \"%s\" has a row of this name in cron.job with that database.", GetUserNameFromId(GetUserId(), false)),
+				 errhint("If it is not wanted any more, or the database was renamed, run: SELECT cron.unschedule(%s)",
+						 quote_literal_cstr(name))));
 	if (!run_cron_statement(SCHEDULE_STATEMENT, values, 3, &jobid))
 		elog(ERROR, "no row from pg_cron");
 	return jobid;
@@ -324,14 +351,14 @@ static void
 unschedule_command(const char *name)
 {
 	require_pg_cron(psprintf("role %s", quote_identifier(GetUserNameFromId(GetUserId(), false))),
-					psprintf("SELECT cron.unschedule(%s)", quote_literal_cstr(name)));
+					psprintf("SELECT cron.unschedule(%s)", quote_literal_cstr(row_name_elsewhere(name))));
 
 	/* pg_cron has no SQLSTATE of its own for a name it does not know */
-	if (!run_cron_statement(FIND_STATEMENT, &name, 1, NULL))
+	if (!run_cron_statement(FIND_STATEMENT("="), &name, 1, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("schedule \"%s\" does not exist", name),
-				 errdetail("Role \"%s\" has no such row in cron.job.", GetUserNameFromId(GetUserId(), false)),
+				 errdetail("Role \"%s\" has no such row in cron.job for this database.", GetUserNameFromId(GetUserId(), false)),
 				 errhint("A schedule belongs to the role that made it; cron.job lists those of this role, and to a superuser all.")));
 	(void) run_cron_statement(UNSCHEDULE_STATEMENT, &name, 1, NULL);
 }

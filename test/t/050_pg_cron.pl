@@ -172,7 +172,7 @@ foreach my $node ($connecting, $forking)
 	# and the hint is a statement that works there
 	my ($remedy) = $elsewhere =~ /HINT:  Connect to database "postgres" as a superuser and run: (.*)$/m;
 	$node->safe_psql('postgres', $remedy);
-	is( $node->safe_psql('postgres', "SELECT database, username = current_user FROM cron.job WHERE jobname = 'iot_jobs job n'"),
+	is( $node->safe_psql('postgres', "SELECT database, username = current_user FROM cron.job WHERE jobname = 'iot_jobs job n of other'"),
 		'other|t', 'the statement in the hint schedules it');
 	my ($undo) = complaint($node, 'other', q{SELECT unschedule_job('n')}) =~ /HINT:  .* and run: (.*)$/m;
 	is($node->safe_psql('postgres', $undo), 't', 'and that of unschedule_job ends it');
@@ -182,10 +182,32 @@ foreach my $node ($connecting, $forking)
 	($remedy) = complaint($node, 'other', q{SELECT schedule_job('n', '* * * * *', 'acme', 'reboot', target_all => true)}, '-U', 'app') =~
 	  / as a superuser and run: (.*)$/m;
 	$node->safe_psql('postgres', $remedy);
-	is($node->safe_psql('postgres', "SELECT username FROM cron.job WHERE jobname = 'iot_jobs job n'"),
+	is($node->safe_psql('postgres', "SELECT username FROM cron.job WHERE jobname = 'iot_jobs job n of other'"),
 		'app', 'that for an app role schedules it as that role');
 	($undo) = complaint($node, 'other', q{SELECT unschedule_job('n')}, '-U', 'app') =~ / as role app and run: (.*)$/m;
 	is($node->safe_psql('postgres', $undo, extra_params => [ '-U', 'app' ]), 't', 'who ends it');
+
+	# pg_cron knows a schedule by name and role: each database has its own all the same
+	($remedy) = complaint($node, 'other', 'SELECT schedule_job_sweep()') =~ / as a superuser and run: (.*)$/m;
+	$node->safe_psql('postgres', $remedy);
+	is($node->safe_psql('postgres', q{SELECT string_agg(database || ':' || jobname, ', ' ORDER BY database) FROM cron.job WHERE command ~ 'run_job_sweep'}),
+		'other:iot_jobs sweep of other, postgres:iot_jobs sweep', 'two databases are swept');
+	($undo) = complaint($node, 'other', 'SELECT unschedule_job_sweep()') =~ / and run: (.*)$/m;
+	is($node->safe_psql('postgres', $undo), 't', 'the hint ends that of the other database');
+	is($node->safe_psql('postgres', q{SELECT database FROM cron.job WHERE command ~ 'run_job_sweep'}), 'postgres', 'and leaves that of this one');
+	my $longest = 'x' x 50;
+	$node->safe_psql('postgres', $_) foreach map { complaint($node, 'other', qq{SELECT schedule_job('$longest', '* * * * *', '$_', 'reboot', target_all => true)}) =~ / as a superuser and run: (.*)$/m } 'acme', 'beta';
+	is($node->safe_psql('postgres', q{SELECT string_agg(substring(command from 'beta'), ',') FROM cron.job WHERE jobname ~ '^iot_jobs/sha256 [0-9a-f]{32}$'}),
+		'beta', 'a name that pg_cron would cut is a digest, the same each time');
+	($undo) = complaint($node, 'other', qq{SELECT unschedule_job('$longest')}) =~ / and run: (.*)$/m;
+	is($node->safe_psql('postgres', $undo), 't', 'which unschedule_job knows');
+
+	# a row that says another database is neither changed nor ended for this one
+	$node->safe_psql('postgres', q{SELECT cron.schedule_in_database('iot_jobs retention', '* * * * *', 'SELECT 1', 'other')});
+	like(complaint($node, 'postgres', q{SELECT schedule_job_retention('30 days')}), qr/ERROR:  42710:.*another database.*HINT:  .*SELECT cron.unschedule\('iot_jobs retention'\)/s,
+		'refused: the name is taken by another database');
+	like(complaint($node, 'postgres', 'SELECT unschedule_job_retention()'), qr/ERROR:  42704:/, 'and not ended from here');
+	$node->safe_psql('postgres', q{SELECT cron.unschedule('iot_jobs retention')});
 
 	# for all tenants, by a role that would see none
 	foreach my $kind ('retention', 'sweep')
