@@ -1,7 +1,6 @@
 /*
  * errors.c
- *		Every error of the job service that a caller can cause: one raiser for each
- *		SQLSTATE, so that text and code exist once.
+ *		The errors of the job service that callers cause, so that text and code exist once.
  *
  *		IJ001	job or execution not found (or hidden by row security)
  *		IJ002	step not allowed from the current state
@@ -11,7 +10,8 @@
  *		22023	bad argument
  *		22004	NULL where a value is needed
  *
- * Never 40001: drivers retry that blindly.  IJ002 and IJ003 carry the current
+ * None is 40001, which drivers retry blindly: that is for the stricter isolation
+ * levels, where a row is found to be changed.  IJ002 and IJ003 carry the current
  * state as JSON in DETAIL, so that a device need not read again.
  */
 #include "postgres.h"

@@ -1,6 +1,6 @@
 /*
  * errors.h
- *		The SQLSTATEs of iot_jobs and the only functions that raise them.
+ *		The SQLSTATEs of iot_jobs, and the functions that raise them for callers.
  */
 #ifndef IJ_ERRORS_H
 #define IJ_ERRORS_H

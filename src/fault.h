@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-/* all of them; test/faults/faults.pl drives each with each action */
+/* all of them; test/faults/faults.pl drives each */
 #define IJ_FAULT_POINTS(POINT) \
 	POINT(job_inserted)			/* create_job: the job is there, and none of its executions */ \
 	POINT(rows_inserted)		/* ... some of them, and not in all indexes */ \

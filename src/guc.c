@@ -3,7 +3,7 @@
  *		The settings iot_jobs.*: all of them, and nothing else.
  *
  * What concerns the worker is PGC_SIGHUP: the worker reads it, and a reload is
- * enough.  The limits on input are for the superuser alone, since they protect
+ * enough.  The limits on input are for superusers and whom they let, since they protect
  * the database from its users.
  */
 #include "postgres.h"
@@ -50,7 +50,7 @@ ij_guc_define(void)
 {
 	DefineCustomBoolVariable("iot_jobs.worker_enabled",
 							 "Lets background workers expire, complete and delete jobs.",
-							 "When off, running workers leave at once; run_job_sweep() can be called instead.",
+							 "When off, running workers leave after the transaction they are in; run_job_sweep() can be called instead.",
 							 &ij_guc_worker_enabled,
 							 true,
 							 PGC_SIGHUP,

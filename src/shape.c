@@ -6,7 +6,7 @@
  * It is the same for an ordinary heap table with the columns and keys of the
  * migration, no rule, no child, when the current user has the privileges on the
  * whole table and either no row security applies to that user or just the
- * migration's own policy, with the tenant of the call.
+ * policies that policy.c knows, with the tenant of the call.
  *
  * To change rows, the table must be guarded, so that direct access knows what else
  * there is to do, and have no other trigger for the event, no constraint of its

@@ -1,14 +1,14 @@
 /*
  * state.c
- *		The two state machines of iot_jobs: the only place that knows a step.
+ *		The two state machines of iot_jobs.
  *
- * The functions, the guard triggers, the worker, the error messages and the
- * tests all ask here.  An SQL function, job_state_steps(), lists both tables,
+ * Reports, cancellations, deletions, the guard triggers, the error messages and the
+ * tests ask here; a claim, a sweep and a purge have their one step written out.  An SQL function, job_state_steps(), lists both tables,
  * so a test freezes them and the documentation is checked against them.
  *
  * A step from a state to itself stands in the table only where it is an event
  * of its own (a device that reports progress).  Leaving the status as it is, is
- * not a step and is never refused.
+ * not a step.
  *
  * Plain C with no server call, so that nothing here can fail.
  */

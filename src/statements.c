@@ -9,7 +9,8 @@
  * IN, no USING and no IS DISTINCT FROM, which look up an operator by its bare name.
  *
  * Lock order: a job before its executions, executions by device.  A statement
- * that may lock several rows locks them in that order.
+ * that may lock several rows locks them in that order, but for that of the install
+ * script, which keeps all writers off.
  */
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * store.h
  *		The rows of iot_jobs: one function for each thing that is done to them.
  *
- * Nothing here knows a rule.  What is legal is asked of state.h by the use cases;
- * the store does what it is told, as the current user.  Results are allocated in
+ * What is legal is asked of state.h by the use cases; the store does what it is told,
+ * as the current user.  Results are allocated in
  * the memory context of the caller.
  *
  * "stable" asks for the caller's own snapshot, as a STABLE function must;

@@ -12,7 +12,7 @@
  * be long ago when it commits.  So whoever seems to be overdue is looked at again
  * a second later, with a new snapshot; the worker needs milliseconds.
  *
- * It looks as the caller.  Two checks conclude from a row that is not there; they
+ * It looks as the caller.  Some checks conclude from a row that is not there; they
  * are left out for whom more might be hidden than the rows of other tenants.
  */
 #include "postgres.h"

@@ -22,7 +22,7 @@
  *	idle				the worker has nothing to do and is still connected
  *	asleep				there is no worker; the next deadline or commit starts one
  *
- * It only looks: unlike every other function it starts no launcher, so that what
+ * It only looks: unlike the functions about jobs it starts no launcher, so that what
  * it says is what was.
  */
 #include "postgres.h"
