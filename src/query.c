@@ -315,27 +315,10 @@ ij_query_end(void)
 	SPI_finish();
 }
 
-static text *
-text_of(HeapTuple tuple, TupleDesc desc, int number)
-{
-	bool		isnull;
-	Datum		value;
-
-	ij_rows_check_type(desc, number, TEXTOID);
-	value = SPI_getbinval(tuple, desc, number, &isnull);
-	return isnull ? NULL : DatumGetTextPCopy(value);
-}
-
-text *
-ij_query_text(int row, int number)
-{
-	return text_of(IJ_QUERY_ROW(row), number);
-}
-
 void
 ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result)
 {
-	*(text **) result = text_of(tuple, desc, 1);
+	*(text **) result = ij_rows_text(tuple, desc, 1);
 }
 
 /* Read the rows of the last result into a List of structs of this size. */

@@ -50,7 +50,6 @@ extern char *ij_query_expand(const char *text, Oid registry);
 extern SPIPlanPtr ij_query_plan(IjStatement id, Oid registry);
 extern uint64 ij_query_run(IjStatement id, Oid registry, IjArgs *args, IjSight sight);
 extern uint64 ij_query_execute(IjStatement id, IjArgs *args);
-extern text *ij_query_text(int row, int number);
 
 /* row i of the last result */
 #define IJ_QUERY_ROW(i)	SPI_tuptable->vals[i], SPI_tuptable->tupdesc

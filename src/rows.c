@@ -42,8 +42,8 @@ column(HeapTuple tuple, TupleDesc desc, int number, Oid type, bool *isnull)
 	return heap_getattr(tuple, number, desc, isnull);
 }
 
-static text *
-text_column(HeapTuple tuple, TupleDesc desc, int number)
+text *
+ij_rows_text(HeapTuple tuple, TupleDesc desc, int number)
 {
 	bool		isnull;
 	Datum		value = column(tuple, desc, number, TEXTOID, &isnull);
@@ -55,7 +55,7 @@ text_column(HeapTuple tuple, TupleDesc desc, int number)
 text *
 ij_rows_id(HeapTuple tuple, TupleDesc desc, int number)
 {
-	text	   *result = text_column(tuple, desc, number);
+	text	   *result = ij_rows_text(tuple, desc, number);
 
 	if (result == NULL)
 		ij_error_null_column(NameStr(TupleDescAttr(desc, number - 1)->attname));
@@ -122,14 +122,14 @@ ij_rows_read_job(HeapTuple tuple, TupleDesc desc, void *result)
 
 	job->job_id = ij_rows_id(tuple, desc, 1);
 	job->tenant_id = ij_rows_id(tuple, desc, 2);
-	job->document_type = text_column(tuple, desc, 3);
+	job->document_type = ij_rows_text(tuple, desc, 3);
 	job->document_params = jsonb_column(tuple, desc, 4);
-	job->target_device_id = text_column(tuple, desc, 5);
-	job->target_group_id = text_column(tuple, desc, 6);
+	job->target_device_id = ij_rows_text(tuple, desc, 5);
+	job->target_group_id = ij_rows_text(tuple, desc, 6);
 	job->target_all = DatumGetBool(column(tuple, desc, 7, BOOLOID, &isnull));
-	job->status = ij_rows_job_status(text_column(tuple, desc, 8));
+	job->status = ij_rows_job_status(ij_rows_text(tuple, desc, 8));
 	job->expires = ij_rows_timestamp(tuple, desc, 9, &job->expires_at);
-	job->created_by = text_column(tuple, desc, 10);
+	job->created_by = ij_rows_text(tuple, desc, 10);
 	ij_rows_timestamp(tuple, desc, 11, &job->created_at);
 	ij_rows_timestamp(tuple, desc, 12, &job->updated_at);
 }
@@ -152,7 +152,7 @@ ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, void *result)
 	execution->job_id = ij_rows_id(tuple, desc, 1);
 	execution->tenant_id = ij_rows_id(tuple, desc, 2);
 	execution->device_id = ij_rows_id(tuple, desc, 3);
-	execution->status = ij_rows_exec_status(text_column(tuple, desc, 4));
+	execution->status = ij_rows_exec_status(ij_rows_text(tuple, desc, 4));
 	execution->status_details = jsonb_column(tuple, desc, 5);
 	execution->execution_number = int8_column(tuple, desc, 6);
 	ij_rows_timestamp(tuple, desc, 7, &execution->queued_at);
@@ -166,7 +166,7 @@ ij_rows_read_document(HeapTuple tuple, TupleDesc desc, void *result)
 	IjExecutionDocument *document = result;
 
 	ij_rows_read_execution(tuple, desc, &document->execution);
-	document->document_type = text_column(tuple, desc, IJ_EXECUTION_COLUMNS + 1);
+	document->document_type = ij_rows_text(tuple, desc, IJ_EXECUTION_COLUMNS + 1);
 	document->document_params = jsonb_column(tuple, desc, IJ_EXECUTION_COLUMNS + 2);
 	document->expires = ij_rows_timestamp(tuple, desc, IJ_EXECUTION_COLUMNS + 3, &document->expires_at);
 }

@@ -28,7 +28,8 @@ extern void ij_rows_counts_values(const IjCounts *counts, Datum *values, bool *n
 extern void ij_rows_execution_values(const IjExecution *execution, Datum *values, bool *nulls);
 extern void ij_rows_document_values(const IjExecutionDocument *document, Datum *values, bool *nulls);
 
-/* single columns: an id, which is an error if it is null; a time, 0 and false if it is */
+/* single columns: a text; an id, which is an error if it is null; a time, 0 and false if it is */
+extern text *ij_rows_text(HeapTuple tuple, TupleDesc desc, int number);
 extern text *ij_rows_id(HeapTuple tuple, TupleDesc desc, int number);
 extern bool ij_rows_timestamp(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result);
 

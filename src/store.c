@@ -390,7 +390,7 @@ devices_with_queued(const text *tenant_id, const text *after, int limit, int *co
 	old = MemoryContextSwitchTo(caller);
 	result = palloc(Max(*count, 1) * sizeof(Datum));
 	for (int i = 0; i < *count; i++)
-		result[i] = PointerGetDatum(ij_query_text(i, 1));
+		result[i] = PointerGetDatum(ij_rows_text(IJ_QUERY_ROW(i), 1));
 	MemoryContextSwitchTo(old);
 	ij_query_end();
 	return result;
@@ -569,7 +569,7 @@ for_each_locked(IjStatement lock, const IjExecutionChange *change, const text *f
 		action_args->values[2] = SPI_getbinval(batch->vals[i], batch->tupdesc, 1, &isnull);
 		/* a trigger of the operator may have kept the row, or its status */
 		if (ij_query_execute(action, action_args) > 0 &&
-			(action == IJ_SQL_DELETE_EXECUTION || ij_rows_exec_status(ij_query_text(0, 4)) == change->to))
+			(action == IJ_SQL_DELETE_EXECUTION || ij_rows_exec_status(ij_rows_text(IJ_QUERY_ROW(0), 4)) == change->to))
 			changed++;
 		SPI_freetuptable(SPI_tuptable);
 	}
@@ -683,7 +683,7 @@ ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *
 	found = ij_query_run(IJ_SQL_GUARD_LOCK_JOB, InvalidOid, &args, IJ_SEES_LATEST) > 0;
 	if (found)
 	{
-		*status = ij_rows_job_status(ij_query_text(0, 1));
+		*status = ij_rows_job_status(ij_rows_text(IJ_QUERY_ROW(0), 1));
 		*expires = ij_rows_timestamp(IJ_QUERY_ROW(0), 2, expires_at);
 	}
 	ij_query_end();
