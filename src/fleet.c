@@ -51,10 +51,8 @@ ij_fleet_set(const IjFleet *fleet)
 
 	ij_arg(&args, ObjectIdGetDatum(fleet->devices), false);
 	ij_arg(&args, ObjectIdGetDatum(fleet->group_members), !OidIsValid(fleet->group_members));
-	ij_query_begin();
-	if (ij_query_execute(IJ_SQL_UPDATE_FLEET, &args) == 0)
-		ij_query_execute(IJ_SQL_INSERT_FLEET, &args);
-	ij_query_end();
+	if (ij_query_alone(IJ_SQL_UPDATE_FLEET, &args) == 0)
+		(void) ij_query_alone(IJ_SQL_INSERT_FLEET, &args);
 }
 
 bool

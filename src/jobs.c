@@ -148,7 +148,7 @@ ij_job_delete(const text *tenant_id, const text *job_id, bool force, IjJob *job)
 int64
 ij_jobs_purge(const text *tenant_id, TimestampTz updated_before)
 {
-	int64		marked = list_length(ij_store_mark_for_deletion(tenant_id, updated_before));
+	int64		marked = ij_store_mark_for_deletion(tenant_id, updated_before);
 
 	IJ_FAULT(jobs_marked);
 	return marked;

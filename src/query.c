@@ -315,6 +315,17 @@ ij_query_end(void)
 	SPI_finish();
 }
 
+uint64
+ij_query_alone(IjStatement id, IjArgs *args)
+{
+	uint64		result;
+
+	ij_query_begin();
+	result = ij_query_execute(id, args);
+	ij_query_end();
+	return result;
+}
+
 void
 ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result)
 {

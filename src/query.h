@@ -63,7 +63,11 @@ extern void ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result);
 /* the rows of the last result, as structs of this size in that memory context */
 extern List *ij_query_read_rows(MemoryContext caller, size_t size, IjRowReader reader);
 
-/* begin, run, read the first row or all rows in the caller's memory context, and end */
+/*
+ * Begin, run and end: how many rows it found or changed; or read the first, or all, in
+ * the caller's memory context.
+ */
+extern uint64 ij_query_alone(IjStatement id, IjArgs *args);
 extern bool ij_query_fetch_one(IjStatement id, IjArgs *args, IjSight sight, IjRowReader reader, void *result);
 extern List *ij_query_fetch_all(IjStatement id, IjArgs *args, IjSight sight, size_t size, IjRowReader reader);
 

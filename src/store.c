@@ -199,26 +199,22 @@ ij_store_list_jobs(const IjJobFilter *filter, int limit)
 	return listed;
 }
 
-List *
+int64
 ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before)
 {
 	IjArgs		args = {0};
 
 	ij_arg_text(&args, tenant_id);
 	ij_arg_timestamp(&args, true, updated_before);
-	return ij_query_fetch_all(IJ_SQL_MARK_FOR_DELETION, &args, IJ_SEES_NOW, sizeof(IjJobKey), read_key);
+	return (int64) ij_query_alone(IJ_SQL_MARK_FOR_DELETION, &args);
 }
 
 bool
 ij_store_delete_job(const text *tenant_id, const text *job_id)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
-	uint64		deleted;
 
-	ij_query_begin();
-	deleted = ij_query_execute(IJ_SQL_DELETE_JOB, &args);
-	ij_query_end();
-	return deleted > 0;
+	return ij_query_alone(IJ_SQL_DELETE_JOB, &args) > 0;
 }
 
 List *
@@ -644,7 +640,6 @@ int64
 ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count)
 {
 	IjArgs		args;
-	int64		added;
 
 	if (addition->direct != NULL)
 	{
@@ -653,10 +648,7 @@ ij_store_add_executions(IjAddition *addition, const Datum *device_ids, int count
 	}
 	args = job_args(addition->tenant_id, addition->job_id);
 	ij_arg_texts(&args, device_ids, count);
-	ij_query_begin();
-	added = (int64) ij_query_execute(IJ_SQL_ADD_EXECUTIONS, &args);
-	ij_query_end();
-	return added;
+	return (int64) ij_query_alone(IJ_SQL_ADD_EXECUTIONS, &args);
 }
 
 void
@@ -695,13 +687,9 @@ static uint64
 run_for_tenant(IjStatement id, const text *tenant_id)
 {
 	IjArgs		args = {0};
-	uint64		result;
 
 	ij_arg_text(&args, tenant_id);
-	ij_query_begin();
-	result = ij_query_execute(id, &args);
-	ij_query_end();
-	return result;
+	return ij_query_alone(id, &args);
 }
 
 bool
@@ -728,9 +716,7 @@ ij_store_lock_open_executions(const text *tenant_id, const text *job_id)
 	IjArgs		args = job_args(tenant_id, job_id);
 
 	ij_arg_statuses(&args, IJ_OPEN_STATUSES);
-	ij_query_begin();
-	ij_query_execute(IJ_SQL_LOCK_OPEN_EXECUTIONS, &args);
-	ij_query_end();
+	(void) ij_query_alone(IJ_SQL_LOCK_OPEN_EXECUTIONS, &args);
 }
 
 text *
@@ -751,7 +737,5 @@ ij_store_end_orphans(Jsonb *status_details)
 	IjArgs		args = {0};
 
 	ij_arg_jsonb(&args, status_details);
-	ij_query_begin();
-	ij_query_execute(IJ_SQL_END_ORPHANS, &args);
-	ij_query_end();
+	(void) ij_query_alone(IJ_SQL_END_ORPHANS, &args);
 }

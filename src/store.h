@@ -57,7 +57,7 @@ extern void ij_store_set_job_status(const IjJob *job, IjJobStatus status, IjJob 
 extern void ij_store_complete_job(const IjJob *job);
 extern void ij_store_set_job_expiry(const IjJob *job, bool expires, TimestampTz expires_at, IjJob *changed);
 extern List *ij_store_list_jobs(const IjJobFilter *filter, int limit);	/* of IjListedJob * */
-extern List *ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before); /* of IjJobKey * */
+extern int64 ij_store_mark_for_deletion(const text *tenant_id, TimestampTz updated_before);	/* how many */
 extern bool ij_store_delete_job(const text *tenant_id, const text *job_id);
 
 /*
