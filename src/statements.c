@@ -218,8 +218,7 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"AND (j.status {=} 'COMPLETED' OR j.status {=} 'CANCELED') AND j.updated_at {<} $2 "
 		"ORDER BY j.tenant_id, j.job_id FOR NO KEY UPDATE SKIP LOCKED) "
 		"UPDATE {jobs} j SET status = 'DELETION_IN_PROGRESS', updated_at = " LATER_THAN("j.updated_at") " "
-		"FROM c WHERE j.tenant_id {=} c.tenant_id AND j.job_id {=} c.job_id "
-		"RETURNING j.tenant_id, j.job_id",
+		"FROM c WHERE j.tenant_id {=} c.tenant_id AND j.job_id {=} c.job_id",
 		false, 2, {TEXTOID, TIMESTAMPTZOID}
 	},
 	[IJ_SQL_DELETE_JOB] = {
