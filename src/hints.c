@@ -163,7 +163,7 @@ remove_hint(IjHint *set, uint64 key)
 void
 ij_hint_set(IjHintKind kind, const text *tenant_id, const text *job_id, const text *device_id)
 {
-	Size		len = VARSIZE_ANY_EXHDR(device_id);
+	Size		len = device_id ? VARSIZE_ANY_EXHDR(device_id) : 0;
 	uint64		key;
 	LWLock	   *lock;
 	IjHint	   *set;
@@ -189,16 +189,5 @@ ij_hint_set(IjHintKind kind, const text *tenant_id, const text *job_id, const te
 void
 ij_hint_forget(IjHintKind kind, const text *tenant_id, const text *job_id)
 {
-	uint64		key;
-	LWLock	   *lock;
-	IjHint	   *set;
-
-	if (!ij_shmem_attach())
-		return;
-	key = hint_key(kind, tenant_id, job_id);
-	set = hint_set_of(key, &lock);
-
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	remove_hint(set, key);
-	LWLockRelease(lock);
+	ij_hint_set(kind, tenant_id, job_id, NULL);
 }
