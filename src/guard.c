@@ -157,7 +157,6 @@ typedef struct GuardRow
 	int			changes;
 	int			columns[4];
 	Datum		values[4];
-	bool		nulls[4];
 } GuardRow;
 
 static int
@@ -227,22 +226,23 @@ get_moment(const GuardRow *row, const char *name)
 }
 
 static void
-put_column(GuardRow *row, const char *name, Datum value, bool isnull)
+put_column(GuardRow *row, const char *name, Datum value)
 {
 	Assert(row->changes < lengthof(row->columns));
 	row->columns[row->changes] = column_number(row->rel, name);
-	row->values[row->changes] = value;
-	row->nulls[row->changes++] = isnull;
+	row->values[row->changes++] = value;
 }
 
 /* the row to store: the one the writer gave, with our columns in it */
 static HeapTuple
 finished(GuardRow *row)
 {
+	bool		nulls[lengthof(row->columns)] = {0};
+
 	if (row->changes == 0)
 		return row->tuple;
 	return heap_modify_tuple_by_cols(row->tuple, RelationGetDescr(row->rel), row->changes,
-									 row->columns, row->values, row->nulls);
+									 row->columns, row->values, nulls);
 }
 
 /* The clock of a writer may be ahead of ours: what was updated last was not updated before it was made. */
@@ -252,7 +252,7 @@ keep_order(GuardRow *row, const char *earlier, const char *later)
 	TimestampTz moment = get_moment(row, earlier);
 
 	if (get_timestamp(row, later) < moment)
-		put_column(row, later, TimestampTzGetDatum(moment), false);
+		put_column(row, later, TimestampTzGetDatum(moment));
 }
 
 static void
@@ -489,22 +489,22 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 	{
 		/* the optimistic lock, and time, never go back */
 		if (number < get_int8(old, "execution_number"))
-			put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number")), false);
+			put_column(new, "execution_number", Int64GetDatum(get_int8(old, "execution_number")));
 		if (updated < get_moment(old, "last_updated_at"))
-			put_column(new, "last_updated_at", TimestampTzGetDatum(get_moment(old, "last_updated_at")), false);
+			put_column(new, "last_updated_at", TimestampTzGetDatum(get_moment(old, "last_updated_at")));
 		return;
 	}
 
 	if (number <= get_int8(old, "execution_number"))
-		put_column(new, "execution_number", Int64GetDatum(ij_next_execution_number(get_int8(old, "execution_number"))), false);
+		put_column(new, "execution_number", Int64GetDatum(ij_next_execution_number(get_int8(old, "execution_number"))));
 	least = Max(Max(now, get_moment(old, "last_updated_at")), get_moment(new, "started_at"));
 	if (updated < least)
 	{
 		updated = least;
-		put_column(new, "last_updated_at", TimestampTzGetDatum(updated), false);
+		put_column(new, "last_updated_at", TimestampTzGetDatum(updated));
 	}
 	if (ij_exec_is_started(to) && get_timestamp(new, "started_at") < get_timestamp(new, "queued_at"))
-		put_column(new, "started_at", TimestampTzGetDatum(updated), false);
+		put_column(new, "started_at", TimestampTzGetDatum(updated));
 	if (step && !ij_exec_is_open(to))
 		ij_tell_ended(get_text(new, "tenant_id"), get_text(new, "job_id"), get_text(new, "device_id"));
 }
@@ -633,7 +633,7 @@ guard_job_update(const GuardRow *old, GuardRow *new)
 	if (step || expiry_moved)
 		updated = Max(updated, GetCurrentTransactionStartTimestamp());
 	if (get_timestamp(new, "updated_at") < updated)
-		put_column(new, "updated_at", TimestampTzGetDatum(updated), false);
+		put_column(new, "updated_at", TimestampTzGetDatum(updated));
 }
 
 /* Is a trigger, that of a foreign key, at work on a tenant whose row is deleted already? */
