@@ -27,6 +27,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -162,19 +163,14 @@ typedef struct GuardRow
 static int
 column_number(Relation rel, const char *name)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	int			number = SPI_fnumber(RelationGetDescr(rel), name);
 
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
-			return i + 1;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel)),
-			 errhint("The table must have the columns of migration 077.")));
+	if (number <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist", name, RelationGetRelationName(rel)),
+				 errhint("The table must have the columns of migration 077.")));
+	return number;
 }
 
 /* type: what it is to be, or InvalidOid */

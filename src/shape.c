@@ -39,6 +39,7 @@
 #include "commands/trigger.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "utils/acl.h"
@@ -117,20 +118,12 @@ find_columns(Relation rel, const Column *columns, int count, AttrNumber *numbers
 
 	for (int i = 0; i < count; i++)
 	{
-		numbers[i] = InvalidAttrNumber;
-		for (int n = 0; n < desc->natts; n++)
-		{
-			Form_pg_attribute att = TupleDescAttr(desc, n);
+		int			number = SPI_fnumber(desc, columns[i].name);
 
-			if (!att->attisdropped && strcmp(NameStr(att->attname), columns[i].name) == 0)
-			{
-				if (att->atttypid != columns[i].type || att->attgenerated != '\0')
-					return false;
-				numbers[i] = n + 1;
-			}
-		}
-		if (numbers[i] == InvalidAttrNumber)
+		if (number <= 0 || SPI_gettypeid(desc, number) != columns[i].type ||
+			TupleDescAttr(desc, number - 1)->attgenerated != '\0')
 			return false;
+		numbers[i] = number;
 	}
 	return true;
 }
