@@ -18,7 +18,6 @@
 #include "access/xact.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/varlena.h"
 
 #include "catalog.h"
 #include "direct_rows.h"
@@ -133,9 +132,7 @@ compare_candidates(const IjDirect *direct, const Candidate *left, const Candidat
 		return left->status == IJ_EXEC_IN_PROGRESS ? -1 : 1;
 	if (left->queued_at != right->queued_at)
 		return left->queued_at < right->queued_at ? -1 : 1;
-	return varstr_cmp(VARDATA_ANY(left->job_id), VARSIZE_ANY_EXHDR(left->job_id),
-					  VARDATA_ANY(right->job_id), VARSIZE_ANY_EXHDR(right->job_id),
-					  job_id->attcollation);
+	return ij_compare_text(left->job_id, right->job_id, job_id->attcollation);
 }
 
 static void

@@ -18,8 +18,8 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
+#include "lib/qunique.h"
 #include "utils/builtins.h"
-#include "utils/varlena.h"
 
 #include "errors.h"
 #include "fault.h"
@@ -91,28 +91,7 @@ ij_execution_start_next(const text *tenant_id, const text *device_id, Jsonb *sta
 static int
 compare_texts(const void *a, const void *b)
 {
-	const text *left = DatumGetTextPP(*(const Datum *) a);
-	const text *right = DatumGetTextPP(*(const Datum *) b);
-	int			left_len = VARSIZE_ANY_EXHDR(left);
-	int			right_len = VARSIZE_ANY_EXHDR(right);
-	int			result = memcmp(VARDATA_ANY(left), VARDATA_ANY(right), Min(left_len, right_len));
-
-	return result != 0 ? result : left_len - right_len;
-}
-
-/* Sort, and drop duplicates; the order is only ours. */
-static int
-unique_texts(Datum *texts, int count)
-{
-	int			kept = 0;
-
-	qsort(texts, count, sizeof(Datum), compare_texts);
-	for (int i = 0; i < count; i++)
-	{
-		if (i == 0 || compare_texts(&texts[i], &texts[kept - 1]) != 0)
-			texts[kept++] = texts[i];
-	}
-	return kept;
+	return ij_compare_text(DatumGetTextPP(*(const Datum *) a), DatumGetTextPP(*(const Datum *) b), C_COLLATION_OID);
 }
 
 /*
@@ -126,7 +105,9 @@ ij_executions_claim(const text *tenant_id, int max, Datum *device_ids, int count
 	List	   *claimed;
 	int			start = 0;
 
-	count = unique_texts(device_ids, count);
+	/* to drop duplicates: the order is only ours */
+	qsort(device_ids, count, sizeof(Datum), compare_texts);
+	count = qunique(device_ids, count, sizeof(Datum), compare_texts);
 	devices = palloc(Max(count, 1) * sizeof(Datum));
 	if (count > max)
 		start = (int) pg_prng_uint64_range(&pg_global_prng_state, 0, count - 1);
@@ -146,9 +127,7 @@ advance_claim_mark(const text *tenant_id, const text *device_id, bool new_lap)
 {
 	text	   *mark = new_lap ? NULL : ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
 
-	if (mark == NULL ||
-		varstr_cmp(VARDATA_ANY(device_id), VARSIZE_ANY_EXHDR(device_id),
-				   VARDATA_ANY(mark), VARSIZE_ANY_EXHDR(mark), DEFAULT_COLLATION_OID) > 0)
+	if (mark == NULL || ij_compare_text(device_id, mark, DEFAULT_COLLATION_OID) > 0)
 		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, device_id);
 }
 

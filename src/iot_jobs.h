@@ -15,6 +15,7 @@
 #include "common/hashfn.h"
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
+#include "utils/varlena.h"
 
 #include "state.h"
 
@@ -27,6 +28,13 @@ ij_same_text(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* as SQL would order them */
+static inline int
+ij_compare_text(const text *a, const text *b, Oid collation)
+{
+	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b), collation);
 }
 
 static inline uint64

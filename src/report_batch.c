@@ -19,7 +19,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
-#include "utils/varlena.h"
 
 #include "catalog.h"
 #include "errors.h"
@@ -197,21 +196,15 @@ collation_of(Oid relation, const char *column)
 }
 
 static int
-compare_keys(const text *a, const text *b, Oid collation)
-{
-	return varstr_cmp(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(b), collation);
-}
-
-static int
 compare_reports(const void *a, const void *b, void *arg)
 {
 	const IjBatchReport *left = *(IjBatchReport *const *) a;
 	const IjBatchReport *right = *(IjBatchReport *const *) b;
 	const KeyOrder *order = arg;
-	int			result = compare_keys(left->job_id, right->job_id, order->job_id);
+	int			result = ij_compare_text(left->job_id, right->job_id, order->job_id);
 
 	if (result == 0)
-		result = compare_keys(left->device_id, right->device_id, order->device_id);
+		result = ij_compare_text(left->device_id, right->device_id, order->device_id);
 	return result != 0 ? result : left->number - right->number;
 }
 
