@@ -121,13 +121,13 @@ read_report(JsonbValue *element, IjBatchReport *batch)
 		return;
 	}
 	fields = element->val.binary.data;
-	batch->report.job_id = batch->job_id = string_field(fields, "job_id", &batch->complaint);
-	batch->report.device_id = batch->device_id = string_field(fields, "device_id", &batch->complaint);
+	batch->report.job_id = string_field(fields, "job_id", &batch->complaint);
+	batch->report.device_id = string_field(fields, "device_id", &batch->complaint);
 	status = string_field(fields, "status", &batch->complaint);
 	if (batch->complaint == NULL)
-		batch->complaint = ij_validate_id_complaint("job_id", batch->job_id);
+		batch->complaint = ij_validate_id_complaint("job_id", batch->report.job_id);
 	if (batch->complaint == NULL)
-		batch->complaint = ij_validate_id_complaint("device_id", batch->device_id);
+		batch->complaint = ij_validate_id_complaint("device_id", batch->report.device_id);
 	if (batch->complaint == NULL)
 		batch->complaint = ij_report_parse_status(status, &batch->report.status);
 	if (batch->complaint == NULL)
@@ -150,7 +150,7 @@ ij_report_batch_read(const text *tenant_id, Jsonb *reports, int *count)
 							  "Give an array of objects with job_id, device_id, status and, if wanted, status_details and expected_execution_number.");
 	*count = JB_ROOT_COUNT(reports);
 	if (*count > MAX_REPORTS)
-		ij_error_bad_argument(psprintf("too many reports in one call"),
+		ij_error_bad_argument("too many reports in one call",
 							  psprintf("There are %d.", *count),
 							  psprintf("At most %d are taken.", MAX_REPORTS));
 
@@ -201,10 +201,10 @@ compare_reports(const void *a, const void *b, void *arg)
 	const IjBatchReport *left = *(IjBatchReport *const *) a;
 	const IjBatchReport *right = *(IjBatchReport *const *) b;
 	const KeyOrder *order = arg;
-	int			result = ij_compare_text(left->job_id, right->job_id, order->job_id);
+	int			result = ij_compare_text(left->report.job_id, right->report.job_id, order->job_id);
 
 	if (result == 0)
-		result = ij_compare_text(left->device_id, right->device_id, order->device_id);
+		result = ij_compare_text(left->report.device_id, right->report.device_id, order->device_id);
 	return result != 0 ? result : left->number - right->number;
 }
 
@@ -285,10 +285,10 @@ ij_report_batch_values(const IjBatchReport *batch, Datum *values, bool *nulls)
 {
 	memset(nulls, 0, IJ_REPORT_OUTCOME_COLUMNS * sizeof(bool));
 	values[0] = Int32GetDatum(batch->number);
-	values[1] = PointerGetDatum(batch->job_id);
-	nulls[1] = (batch->job_id == NULL);
-	values[2] = PointerGetDatum(batch->device_id);
-	nulls[2] = (batch->device_id == NULL);
+	values[1] = PointerGetDatum(batch->report.job_id);
+	nulls[1] = (batch->report.job_id == NULL);
+	values[2] = PointerGetDatum(batch->report.device_id);
+	nulls[2] = (batch->report.device_id == NULL);
 	values[3] = BoolGetDatum(batch->complaint == NULL && batch->outcome == IJ_OUTCOME_ACCEPTED);
 	text_value(outcome_sqlstate(batch), &values[4], &nulls[4]);
 	text_value(batch->complaint ? batch->complaint : outcome_message(batch), &values[5], &nulls[5]);

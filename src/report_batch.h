@@ -15,10 +15,8 @@
 typedef struct IjBatchReport
 {
 	int			number;			/* place in the batch, from 1 */
-	text	   *job_id;			/* as far as it could be read */
-	text	   *device_id;
 	const char *complaint;		/* why it is malformed; NULL if it is not */
-	IjReport	report;			/* valid if there is no complaint */
+	IjReport	report;			/* if there is a complaint, what could be read of it; NULL: not that */
 	IjOutcome	outcome;
 	bool		known;			/* is "now" valid? */
 	IjExecution now;
