@@ -16,7 +16,6 @@
 
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
 #include "common/pg_prng.h"
 #include "lib/qunique.h"
 #include "utils/builtins.h"

@@ -149,11 +149,7 @@ row_name_elsewhere(const char *name)
 static void
 append_text(StringInfo command, const char *argument, const text *value)
 {
-	if (value != NULL)
-		appendStringInfo(command, "%s => %s::pg_catalog.text", argument,
-						 quote_literal_cstr(text_to_cstring(value)));
-	else
-		appendStringInfo(command, "%s => NULL::pg_catalog.text", argument);
+	appendStringInfo(command, "%s => %s::pg_catalog.text", argument, quote_literal_cstr(text_to_cstring(value)));
 }
 
 /*

@@ -67,8 +67,6 @@ ij_validate_id(const char *argument, const text *value)
 const char *
 ij_validate_id_complaint(const char *argument, const text *value)
 {
-	if (value == NULL)
-		return psprintf("argument \"%s\" must not be null", argument);
 	return complain_about_text(argument, value, IJ_MAX_ID_CHARS).message;
 }
 
