@@ -391,13 +391,7 @@ iot_jobs_list_jobs(PG_FUNCTION_ARGS)
 	filter.target_group_id = optional_id_argument(fcinfo, 4, "target_group_id");
 	page_size = int_argument(fcinfo, 5, "page_size", 1, IJ_MAX_PAGE_SIZE);
 	if (!PG_ARGISNULL(6))
-	{
-		text	   *id;
-
-		filter.after = true;
-		ij_page_token_read(IJ_PAGE_JOBS, PG_GETARG_TEXT_PP(6), &filter.after_created_at, &id);
-		filter.after_job_id = id;
-	}
+		ij_page_token_read(IJ_PAGE_JOBS, PG_GETARG_TEXT_PP(6), &filter.after_created_at, &filter.after_job_id);
 
 	InitMaterializedSRF(fcinfo, 0);
 	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -548,8 +542,7 @@ iot_jobs_list_job_executions_for_device(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 		ij_page_token_read(IJ_PAGE_BY_JOB, PG_GETARG_TEXT_PP(4), &after, &after_job_id);
 	return listed_executions_result(fcinfo,
-									ij_store_list_executions_for_device(tenant_id, device_id, status,
-																		after_job_id != NULL, after,
+									ij_store_list_executions_for_device(tenant_id, device_id, status, after,
 																		after_job_id, page_size),
 									IJ_PAGE_BY_JOB);
 }

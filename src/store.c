@@ -184,7 +184,7 @@ ij_store_list_jobs(const IjJobFilter *filter, int limit)
 	ij_arg_text(&args, filter->document_type);
 	ij_arg_text(&args, filter->target_device_id);
 	ij_arg_text(&args, filter->target_group_id);
-	ij_arg_timestamp(&args, filter->after, filter->after_created_at);
+	ij_arg_timestamp(&args, filter->after_job_id != NULL, filter->after_created_at);
 	ij_arg_text(&args, filter->after_job_id);
 	ij_arg_limit(&args, limit);
 	listed = ij_query_fetch_all(IJ_SQL_LIST_JOBS, &args, IJ_SEES_AS_CALLER, sizeof(IjListedJob), read_listed_job);
@@ -503,13 +503,12 @@ ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, cons
 
 List *
 ij_store_list_executions_for_device(const text *tenant_id, const text *device_id, const text *status,
-									bool after, TimestampTz after_created_at,
-									const text *after_job_id, int limit)
+									TimestampTz after_created_at, const text *after_job_id, int limit)
 {
 	IjArgs		args = job_args(tenant_id, device_id);
 
 	ij_arg_text(&args, status);
-	ij_arg_timestamp(&args, after, after_created_at);
+	ij_arg_timestamp(&args, after_job_id != NULL, after_created_at);
 	ij_arg_text(&args, after_job_id);
 	ij_arg_limit(&args, limit);
 	return ij_query_fetch_all(IJ_SQL_LIST_EXECUTIONS_FOR_DEVICE, &args, IJ_SEES_AS_CALLER, sizeof(IjListedExecution), read_listed_execution);

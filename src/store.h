@@ -31,9 +31,8 @@ typedef struct IjJobFilter
 	const text *document_type;
 	const text *target_device_id;
 	const text *target_group_id;
-	bool		after;			/* continue after this job */
-	TimestampTz after_created_at;
-	const text *after_job_id;
+	TimestampTz after_created_at;	/* continue after this job */
+	text	   *after_job_id;
 } IjJobFilter;
 
 typedef struct IjListedJob
@@ -113,8 +112,7 @@ extern bool ij_store_delete_execution(const text *tenant_id, const text *job_id,
 extern List *ij_store_list_executions_for_job(const text *tenant_id, const text *job_id, const text *status,
 											  const text *after_device_id, int limit);
 extern List *ij_store_list_executions_for_device(const text *tenant_id, const text *device_id, const text *status,
-												 bool after, TimestampTz after_created_at,
-												 const text *after_job_id, int limit);
+												 TimestampTz after_created_at, const text *after_job_id, int limit);
 
 /*
  * The first execution of the job, by device from *from on (NULL: the first), that
