@@ -65,18 +65,6 @@ is_expired(const IjJob *job)
 	return job->expires && job->expires_at <= GetCurrentTransactionStartTimestamp();
 }
 
-/* Lock the job and see that it still is what we came for. */
-static bool
-lock_in_progress(IjJob *job)
-{
-	IjJob		locked;
-
-	if (!ij_store_lock_job(job->tenant_id, job->job_id, IJ_LOCK_SKIP, &locked))
-		return false;
-	*job = locked;
-	return true;
-}
-
 /*
  * Make this execution, which was open, the witness, or else the next that is.  It is
  * published first and looked at once more afterwards: a report that commits after
@@ -184,7 +172,7 @@ complete(IjJob *job, bool yields, IjSweepCounts *counts)
 
 	if (find_witness(job, ij_hint_get(IJ_HINT_WITNESS, job->tenant_id, job->job_id)))
 		return IJ_VISIT_DONE;
-	if (!lock_in_progress(job))
+	if (!ij_store_lock_job(job->tenant_id, job->job_id, IJ_LOCK_SKIP, job))
 		return IJ_VISIT_LOCKED;
 	if (job->status != IJ_JOB_IN_PROGRESS)
 		return IJ_VISIT_DONE;
@@ -210,7 +198,7 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 
 	if (from == NULL && mark == NULL)
 		return complete(job, yields, counts);
-	if (!lock_in_progress(job))
+	if (!ij_store_lock_job(job->tenant_id, job->job_id, IJ_LOCK_SKIP, job))
 		return IJ_VISIT_LOCKED;
 	if (job->status != IJ_JOB_IN_PROGRESS)
 		return IJ_VISIT_DONE;
