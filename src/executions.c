@@ -302,20 +302,18 @@ ij_execution_delete(const text *tenant_id, const text *job_id, const text *devic
 		if (!ij_store_get_execution(tenant_id, job_id, device_id, was))
 			ij_error_execution_not_found(tenant_id, job_id, device_id);
 		if ((statuses & IJ_STATUS_BIT(was->status)) == 0)
-			break;
+			ereport(ERROR,
+					(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
+					 errmsg("execution of job \"%s\" on device \"%s\" is %s and cannot be deleted",
+							text_to_cstring(job_id), text_to_cstring(device_id), ij_exec_status_name(was->status)),
+					 errdetail_internal("%s", ij_execution_state_json(was)),
+					 errhint("Use force => true to delete an execution that a device has started.")));
 	}
-	if ((statuses & IJ_STATUS_BIT(was->status)) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("execution of job \"%s\" on device \"%s\" could not be deleted",
-						text_to_cstring(job_id), text_to_cstring(device_id)),
-				 errdetail("A row security policy or a trigger of table job_executions keeps the row.")));
 	ereport(ERROR,
-			(errcode(IJ_ERRCODE_STEP_NOT_ALLOWED),
-			 errmsg("execution of job \"%s\" on device \"%s\" is %s and cannot be deleted",
-					text_to_cstring(job_id), text_to_cstring(device_id), ij_exec_status_name(was->status)),
-			 errdetail_internal("%s", ij_execution_state_json(was)),
-			 errhint("Use force => true to delete an execution that a device has started.")));
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("execution of job \"%s\" on device \"%s\" could not be deleted",
+					text_to_cstring(job_id), text_to_cstring(device_id)),
+			 errdetail("A row security policy or a trigger of table job_executions keeps the row.")));
 }
 
 int64
