@@ -127,7 +127,6 @@ ij_launcher_ensure(void)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
-	bool		preloaded;
 
 	if (likely(ij_shmem_all_well()))
 		return;
@@ -138,8 +137,7 @@ ij_launcher_ensure(void)
 	if (!ij_shmem_attach())
 		return;
 	ij_databases_know();
-	if (!ij_guc_worker_enabled || ij_root_launcher_running(&preloaded) ||
-		!ij_root_may_register_launcher(GetCurrentTimestamp()))
+	if (!ij_guc_worker_enabled || !ij_root_may_register_launcher(GetCurrentTimestamp()))
 		return;
 
 	describe_launcher(&worker, "session");
