@@ -58,7 +58,7 @@ ij_claiming_begin(Relation rel, const IjShape *shape, const text *tenant_id)
 	const IjShape *jobs_shape = ij_shape_of_jobs(jobs);
 	IjClaiming *claiming;
 
-	if (!ij_shape_jobs_readable(jobs, jobs_shape, tenant_id))
+	if (!ij_shape_same_as_sql(jobs, jobs_shape, IJ_DIRECT_READ, tenant_id))
 	{
 		table_close(jobs, NoLock);
 		return NULL;

@@ -859,9 +859,3 @@ ij_shape_same_as_sql(Relation rel, const IjShape *shape, IjDirectUse use, const 
 		!is_watched() && may(rel, needed[use]) && !has_other_triggers(rel, shape, use) &&
 		policy_allows(rel, shape, tenant_id);
 }
-
-bool
-ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id)
-{
-	return shape->usable && is_of_age(shape) && may(rel, ACL_SELECT) && policy_allows(rel, shape, tenant_id);
-}

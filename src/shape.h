@@ -106,7 +106,4 @@ extern void ij_shape_leave_to_key(void);
 /* as what its executions are counted; NULL: they are not */
 extern const IjCountedTable *ij_shape_counted(Relation rel, const IjShape *shape);
 
-/* the same for reading jobs, once it is so for executions */
-extern bool ij_shape_jobs_readable(Relation rel, const IjShape *shape, const text *tenant_id);
-
 #endif							/* IJ_SHAPE_H */
