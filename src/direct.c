@@ -90,26 +90,11 @@ begin_command(Relation rel, const IjShape *shape, const text *tenant_id, IjDirec
 	return make_direct(rel, shape, tenant_id, use);
 }
 
-IjDirect *
-ij_direct_open_jobs(const text *tenant_id, IjDirectUse use)
+static IjDirect *
+open_table(Oid table, const IjShape *(*shape_of)(Relation), const text *tenant_id, IjDirectUse use)
 {
-	Relation	rel = table_open(ij_catalog_jobs(), use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
-	const IjShape *shape = ij_shape_of_jobs(rel);
-
-	if (!ij_shape_same_as_sql(rel, shape, use, tenant_id))
-	{
-		table_close(rel, NoLock);
-		return NULL;
-	}
-	return begin_command(rel, shape, tenant_id, use);
-}
-
-IjDirect *
-ij_direct_open(const text *tenant_id, IjDirectUse use)
-{
-	Relation	rel = table_open(ij_catalog_executions(),
-								 use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
-	const IjShape *shape = ij_shape_of_executions(rel);
+	Relation	rel = table_open(table, use == IJ_DIRECT_READ ? AccessShareLock : RowExclusiveLock);
+	const IjShape *shape = shape_of(rel);
 	IjClaiming *claiming = NULL;
 	bool		same = ij_shape_same_as_sql(rel, shape, use, tenant_id);
 	IjDirect   *direct;
@@ -129,6 +114,18 @@ ij_direct_open(const text *tenant_id, IjDirectUse use)
 	if (claiming != NULL)
 		ij_claiming_snapshot(direct);
 	return direct;
+}
+
+IjDirect *
+ij_direct_open(const text *tenant_id, IjDirectUse use)
+{
+	return open_table(ij_catalog_executions(), ij_shape_of_executions, tenant_id, use);
+}
+
+IjDirect *
+ij_direct_open_jobs(const text *tenant_id, IjDirectUse use)
+{
+	return open_table(ij_catalog_jobs(), ij_shape_of_jobs, tenant_id, use);
 }
 
 static void
