@@ -51,7 +51,6 @@ typedef struct IjSlot
 {
 	IjDatabase	database;		/* dboid is read without lock too */
 	Latch	   *worker_latch;	/* NULL without a worker */
-	IjToldQueue queue;			/* its length is also in database.told */
 	IjTold		cursor;			/* valid if full_paused */
 	TimestampTz logged_at;		/* when last_error was last logged */
 	char		last_error[IJ_ERROR_BYTES];
@@ -139,7 +138,7 @@ make_slot(Oid dboid)
 	}
 	s = &shared->slots[n];
 	memset(s, 0, sizeof(IjSlot));
-	ij_told_open_queue(&s->queue);
+	ij_told_open_queue(&s->database.told);
 	s->database.dboid = dboid;
 	s->database.full_wanted = true;
 	s->database.watermark = DT_NOBEGIN;
@@ -152,19 +151,8 @@ make_slot(Oid dboid)
 static void
 enqueue_told(IjSlot *s, const IjTold *told)
 {
-	if (!ij_told_enqueue(&s->queue, s - shared->slots, told))
+	if (!ij_told_enqueue(&s->database.told, s - shared->slots, told))
 		s->database.full_wanted = true;
-	s->database.told = s->queue.length;
-}
-
-/* take the oldest job of the queue, into *told unless NULL; false if there is none */
-static bool
-dequeue_told(IjSlot *s, IjTold *told)
-{
-	bool		taken = ij_told_dequeue(&s->queue, told);
-
-	s->database.told = s->queue.length;
-	return taken;
 }
 
 static void
@@ -172,7 +160,7 @@ clear_told(int slot)
 {
 	IjDatabase *database = &shared->slots[slot].database;
 
-	while (dequeue_told(&shared->slots[slot], NULL))
+	while (ij_told_dequeue(&database->told, NULL))
 	{
 		/* forget it */
 	}
@@ -205,7 +193,7 @@ session_slot(void)
 bool
 ij_database_wants_worker(const IjDatabase *database, TimestampTz now)
 {
-	return database->full_wanted || database->full_paused || database->told > 0 ||
+	return database->full_wanted || database->full_paused || database->told.length > 0 ||
 		database->next_deadline <= now;
 }
 
@@ -298,7 +286,7 @@ ij_databases_tell(bool everything, TimestampTz deadline)
 
 		if (everything)
 			database->full_wanted = true;
-		wake = database->full_wanted || database->told > 0;
+		wake = database->full_wanted || database->told.length > 0;
 		if (deadline < database->next_deadline)
 		{
 			database->next_deadline = deadline;
@@ -637,7 +625,7 @@ ij_worker_give_back(void)
 	bool		given = false;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (!s->database.full_wanted && s->database.told == 0 &&
+	if (!s->database.full_wanted && s->database.told.length == 0 &&
 		s->database.next_deadline == DT_NOEND)
 	{
 		s->database.worker_pid = 0;
@@ -689,7 +677,7 @@ ij_worker_take_told(IjTold *told, int max)
 	int			n = 0;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	while (n < max && dequeue_told(&shared->slots[my_slot], &told[n]))
+	while (n < max && ij_told_dequeue(&shared->slots[my_slot].database.told, &told[n]))
 		n++;
 	LWLockRelease(&shared->lock);
 	return n;

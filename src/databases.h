@@ -42,7 +42,7 @@ typedef struct IjDatabase
 	bool		full_running;	/* one was begun and is not done */
 	bool		heal_owed;		/* one is to be wanted once heal_after has come */
 	TimestampTz heal_after;		/* none because of iot_jobs.heal_interval before then */
-	int			told;			/* jobs told and not yet taken */
+	IjToldQueue told;			/* jobs told and not yet taken */
 	TimestampTz watermark;		/* every deadline up to here has been listed */
 	TimestampTz next_deadline;	/* the earliest one after it; DT_NOEND: none */
 	TimestampTz overdue;		/* the earliest one listed and not yet dealt with; DT_NOEND: none */

@@ -47,7 +47,7 @@
 #define ATTACH_RETRY_MS		10000
 
 /* to be raised with every change of what lies in shared memory that keeps its size */
-#define LAYOUT		5
+#define LAYOUT		6
 
 typedef Size (*PartSize) (void);
 typedef void (*PartInit) (void *place, int tranche_id, uint64 seed);
