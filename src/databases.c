@@ -45,8 +45,6 @@
 /* the same error is logged once in this time */
 #define LOG_AGAIN_MS		60000
 
-#define NOTHING				(-1)
-
 typedef struct IjSlot
 {
 	IjDatabase	database;		/* dboid is read without lock too */
@@ -77,7 +75,7 @@ typedef struct IjDatabases
 static IjDatabases *shared = NULL;
 
 /* the slot of this database as last seen; may be stale in a session, never in its worker */
-static int	my_slot = NOTHING;
+static IjSlot *my_slot = NULL;
 
 Size
 ij_databases_size(void)
@@ -106,45 +104,43 @@ ij_databases_attach(void *place)
  * ------------------------------------------------------------
  */
 
-static int
+static IjSlot *
 find_slot(Oid dboid)
 {
 	for (int i = 0; i < shared->slots_used; i++)
 	{
 		if (shared->slots[i].database.dboid == dboid)
-			return i;
+			return &shared->slots[i];
 	}
-	return NOTHING;
+	return NULL;
 }
 
-/* find or make the slot of a database; NOTHING if all are taken */
-static int
+/* find or make the slot of a database; NULL if all are taken */
+static IjSlot *
 make_slot(Oid dboid)
 {
-	int			n = find_slot(dboid);
-	IjSlot	   *s;
+	IjSlot	   *slot = find_slot(dboid);
 
-	if (n != NOTHING)
-		return n;
-	n = find_slot(InvalidOid);
-	if (n == NOTHING)
+	if (slot != NULL)
+		return slot;
+	slot = find_slot(InvalidOid);
+	if (slot == NULL)
 	{
 		if (shared->slots_used == IJ_MAX_DATABASES)
 		{
 			shared->purge_wanted = true;
-			return NOTHING;
+			return NULL;
 		}
-		n = shared->slots_used++;
+		slot = &shared->slots[shared->slots_used++];
 	}
-	s = &shared->slots[n];
-	memset(s, 0, sizeof(IjSlot));
-	ij_told_open_queue(&s->database.told);
-	s->database.dboid = dboid;
-	s->database.full_wanted = true;
-	s->database.watermark = DT_NOBEGIN;
-	s->database.next_deadline = DT_NOEND;
-	s->database.overdue = DT_NOEND;
-	return n;
+	memset(slot, 0, sizeof(IjSlot));
+	ij_told_open_queue(&slot->database.told);
+	slot->database.dboid = dboid;
+	slot->database.full_wanted = true;
+	slot->database.watermark = DT_NOBEGIN;
+	slot->database.next_deadline = DT_NOEND;
+	slot->database.overdue = DT_NOEND;
+	return slot;
 }
 
 /* queue the job unless it is queued already; a full table becomes a full pass */
@@ -156,9 +152,9 @@ enqueue_told(IjSlot *s, const IjTold *told)
 }
 
 static void
-clear_told(int slot)
+clear_told(IjSlot *slot)
 {
-	IjDatabase *database = &shared->slots[slot].database;
+	IjDatabase *database = &slot->database;
 
 	while (ij_told_dequeue(&database->told, NULL))
 	{
@@ -175,17 +171,17 @@ clear_told(int slot)
 }
 
 static void
-free_slot(int slot)
+free_slot(IjSlot *slot)
 {
 	clear_told(slot);
-	shared->slots[slot].database.dboid = InvalidOid;
+	slot->database.dboid = InvalidOid;
 }
 
 /* the slot of the session's database; its worker never gives it away behind its back */
-static int
+static IjSlot *
 session_slot(void)
 {
-	if (my_slot == NOTHING || shared->slots[my_slot].database.dboid != MyDatabaseId)
+	if (my_slot == NULL || my_slot->database.dboid != MyDatabaseId)
 		my_slot = make_slot(MyDatabaseId);
 	return my_slot;
 }
@@ -215,12 +211,12 @@ ij_databases_list(IjDatabase *databases)
 void
 ij_databases_last_error(Oid dboid, char *message)
 {
-	int			slot;
+	IjSlot	   *slot;
 
 	LWLockAcquire(&shared->lock, LW_SHARED);
 	slot = find_slot(dboid);
-	if (slot != NOTHING)
-		memcpy(message, shared->slots[slot].last_error, IJ_ERROR_BYTES);
+	if (slot != NULL)
+		memcpy(message, slot->last_error, IJ_ERROR_BYTES);
 	else
 		message[0] = '\0';
 	LWLockRelease(&shared->lock);
@@ -235,7 +231,7 @@ ij_databases_last_error(Oid dboid, char *message)
 bool
 ij_databases_knows_mine(void)
 {
-	return my_slot != NOTHING && shared->slots[my_slot].database.dboid == MyDatabaseId;
+	return my_slot != NULL && my_slot->database.dboid == MyDatabaseId;
 }
 
 void
@@ -244,8 +240,8 @@ ij_databases_know(void)
 	bool		fresh;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	fresh = find_slot(MyDatabaseId) == NOTHING;
-	my_slot = NOTHING;
+	fresh = find_slot(MyDatabaseId) == NULL;
+	my_slot = NULL;
 	(void) session_slot();
 	LWLockRelease(&shared->lock);
 	if (fresh)
@@ -257,16 +253,16 @@ ij_databases_tell_job(const text *tenant_id, const text *job_id, bool due)
 {
 	IjTold		told;
 	bool		fits = ij_told_make(&told, tenant_id, job_id, due);
-	int			slot;
+	IjSlot	   *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = session_slot();
-	if (slot != NOTHING)
+	if (slot != NULL)
 	{
 		if (fits)
-			enqueue_told(&shared->slots[slot], &told);
+			enqueue_told(slot, &told);
 		else
-			shared->slots[slot].database.full_wanted = true;
+			slot->database.full_wanted = true;
 	}
 	LWLockRelease(&shared->lock);
 }
@@ -274,15 +270,15 @@ ij_databases_tell_job(const text *tenant_id, const text *job_id, bool due)
 void
 ij_databases_tell(bool everything, TimestampTz deadline)
 {
-	int			slot;
+	IjSlot	   *slot;
 	bool		wake = false;
 	Latch	   *latch = NULL;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = session_slot();
-	if (slot != NOTHING)
+	if (slot != NULL)
 	{
-		IjDatabase *database = &shared->slots[slot].database;
+		IjDatabase *database = &slot->database;
 
 		if (everything)
 			database->full_wanted = true;
@@ -294,7 +290,7 @@ ij_databases_tell(bool everything, TimestampTz deadline)
 		}
 		if (deadline <= database->watermark)
 			database->watermark = deadline - 1;
-		latch = shared->slots[slot].worker_latch;
+		latch = slot->worker_latch;
 	}
 	else
 		wake = true;			/* the launcher may find a slot to free */
@@ -372,11 +368,11 @@ ij_databases_purge_wanted(void)
 void
 ij_databases_forget(Oid dboid)
 {
-	int			slot;
+	IjSlot	   *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = find_slot(dboid);
-	if (slot != NOTHING && shared->slots[slot].database.worker_pid == 0)
+	if (slot != NULL && slot->database.worker_pid == 0)
 		free_slot(slot);
 	LWLockRelease(&shared->lock);
 }
@@ -384,14 +380,14 @@ ij_databases_forget(Oid dboid)
 void
 ij_databases_starting_worker(Oid dboid, TimestampTz now)
 {
-	int			slot;
+	IjSlot	   *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = find_slot(dboid);
-	if (slot != NOTHING)
+	if (slot != NULL)
 	{
-		shared->slots[slot].database.started_at = now;
-		shared->slots[slot].database.making_way = false;
+		slot->database.started_at = now;
+		slot->database.making_way = false;
 	}
 	LWLockRelease(&shared->lock);
 }
@@ -399,14 +395,14 @@ ij_databases_starting_worker(Oid dboid, TimestampTz now)
 void
 ij_databases_hold(Oid dboid, TimestampTz until, bool making_way)
 {
-	int			slot;
+	IjSlot	   *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = find_slot(dboid);
-	if (slot != NOTHING)
+	if (slot != NULL)
 	{
-		shared->slots[slot].database.hold_until = until;
-		shared->slots[slot].database.making_way = making_way;
+		slot->database.hold_until = until;
+		slot->database.making_way = making_way;
 	}
 	LWLockRelease(&shared->lock);
 }
@@ -422,12 +418,12 @@ count_failure(IjDatabase *database, TimestampTz now)
 void
 ij_databases_worker_lost(Oid dboid, TimestampTz now)
 {
-	int			slot;
+	IjSlot	   *slot;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = find_slot(dboid);
-	if (slot != NOTHING)
-		count_failure(&shared->slots[slot].database, now);
+	if (slot != NULL)
+		count_failure(&slot->database, now);
 	LWLockRelease(&shared->lock);
 }
 
@@ -449,15 +445,15 @@ ij_databases_clock_set_back(TimestampTz now)
 void
 ij_databases_ask_to_yield(Oid dboid)
 {
-	int			slot;
+	IjSlot	   *slot;
 	Latch	   *latch = NULL;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	slot = find_slot(dboid);
-	if (slot != NOTHING && !shared->slots[slot].database.yield_wanted)
+	if (slot != NULL && !slot->database.yield_wanted)
 	{
-		shared->slots[slot].database.yield_wanted = true;
-		latch = shared->slots[slot].worker_latch;
+		slot->database.yield_wanted = true;
+		latch = slot->worker_latch;
 	}
 	LWLockRelease(&shared->lock);
 	if (latch != NULL)
@@ -508,6 +504,7 @@ ij_databases_poll_prepared(void)
 	for (int i = 0; i < used; i++)
 	{
 		IjPrepared	prepared;
+		IjSlot	   *slot;
 		Latch	   *latch = NULL;
 
 		LWLockAcquire(&shared->lock, LW_SHARED);
@@ -530,14 +527,11 @@ ij_databases_poll_prepared(void)
 		while (shared->prepared_used > 0 &&
 			   !OidIsValid(shared->prepared[shared->prepared_used - 1].dboid))
 			shared->prepared_used--;
+		slot = make_slot(prepared.dboid);
+		if (slot != NULL)
 		{
-			int			slot = make_slot(prepared.dboid);
-
-			if (slot != NOTHING)
-			{
-				shared->slots[slot].database.full_wanted = true;
-				latch = shared->slots[slot].worker_latch;
-			}
+			slot->database.full_wanted = true;
+			latch = slot->worker_latch;
 		}
 		LWLockRelease(&shared->lock);
 		if (latch != NULL)
@@ -559,19 +553,17 @@ ij_worker_take_database(Oid dboid)
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	my_slot = find_slot(dboid);
-	if (my_slot != NOTHING && shared->slots[my_slot].database.worker_pid == 0)
+	if (my_slot != NULL && my_slot->database.worker_pid == 0)
 	{
-		IjSlot	   *s = &shared->slots[my_slot];
-
-		s->database.worker_pid = MyProcPid;
-		s->database.activity = IJ_WORKER_CONNECTING;
-		s->database.starts++;
-		s->database.yield_wanted = false;
-		s->worker_latch = MyLatch;
+		my_slot->database.worker_pid = MyProcPid;
+		my_slot->database.activity = IJ_WORKER_CONNECTING;
+		my_slot->database.starts++;
+		my_slot->database.yield_wanted = false;
+		my_slot->worker_latch = MyLatch;
 		taken = true;
 	}
 	else
-		my_slot = NOTHING;
+		my_slot = NULL;
 	LWLockRelease(&shared->lock);
 
 	/* only now can the launcher ask us to make room for others that wait */
@@ -586,25 +578,24 @@ ij_worker_take_database(Oid dboid)
 void
 ij_worker_leave_database(bool failed, TimestampTz hold_until, bool making_way)
 {
-	if (my_slot != NOTHING)
+	if (my_slot != NULL)
 	{
-		IjSlot	   *s = &shared->slots[my_slot];
 		TimestampTz now = GetCurrentTimestamp();
 
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-		s->database.worker_pid = 0;
-		s->database.activity = IJ_WORKER_NONE;
-		s->database.full_running = false;
-		s->database.yield_wanted = false;
-		s->worker_latch = NULL;
+		my_slot->database.worker_pid = 0;
+		my_slot->database.activity = IJ_WORKER_NONE;
+		my_slot->database.full_running = false;
+		my_slot->database.yield_wanted = false;
+		my_slot->worker_latch = NULL;
 		if (failed)
-			count_failure(&s->database, now);
+			count_failure(&my_slot->database, now);
 		else
 		{
-			s->database.hold_until = hold_until;
-			s->database.making_way = making_way;
+			my_slot->database.hold_until = hold_until;
+			my_slot->database.making_way = making_way;
 		}
-		my_slot = NOTHING;
+		my_slot = NULL;
 		LWLockRelease(&shared->lock);
 	}
 	ij_root_wake_launcher();
@@ -621,17 +612,16 @@ ij_worker_drop_told(void)
 bool
 ij_worker_give_back(void)
 {
-	IjSlot	   *s = &shared->slots[my_slot];
 	bool		given = false;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (!s->database.full_wanted && s->database.told.length == 0 &&
-		s->database.next_deadline == DT_NOEND)
+	if (!my_slot->database.full_wanted && my_slot->database.told.length == 0 &&
+		my_slot->database.next_deadline == DT_NOEND)
 	{
-		s->database.worker_pid = 0;
-		s->worker_latch = NULL;
+		my_slot->database.worker_pid = 0;
+		my_slot->worker_latch = NULL;
 		free_slot(my_slot);
-		my_slot = NOTHING;
+		my_slot = NULL;
 		given = true;
 	}
 	LWLockRelease(&shared->lock);
@@ -642,7 +632,7 @@ void
 ij_worker_get(IjDatabase *database)
 {
 	LWLockAcquire(&shared->lock, LW_SHARED);
-	*database = shared->slots[my_slot].database;
+	*database = my_slot->database;
 	LWLockRelease(&shared->lock);
 }
 
@@ -650,13 +640,13 @@ void
 ij_worker_set_activity(IjWorkerActivity activity)
 {
 	/* a word of its own, and only this process writes it */
-	shared->slots[my_slot].database.activity = activity;
+	my_slot->database.activity = activity;
 }
 
 void
 ij_worker_found_extension(bool complete)
 {
-	IjDatabase *database = &shared->slots[my_slot].database;
+	IjDatabase *database = &my_slot->database;
 
 	/* only this process writes them */
 	if (database->probed && database->incomplete == !complete)
@@ -677,7 +667,7 @@ ij_worker_take_told(IjTold *told, int max)
 	int			n = 0;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	while (n < max && ij_told_dequeue(&shared->slots[my_slot].database.told, &told[n]))
+	while (n < max && ij_told_dequeue(&my_slot->database.told, &told[n]))
 		n++;
 	LWLockRelease(&shared->lock);
 	return n;
@@ -688,35 +678,34 @@ ij_worker_put_back(const IjTold *told)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	if (told != NULL)
-		enqueue_told(&shared->slots[my_slot], told);
+		enqueue_told(my_slot, told);
 	else
-		shared->slots[my_slot].database.full_wanted = true;
+		my_slot->database.full_wanted = true;
 	LWLockRelease(&shared->lock);
 }
 
 bool
 ij_worker_take_full(bool *has_cursor, IjTold *cursor)
 {
-	IjSlot	   *s = &shared->slots[my_slot];
 	bool		wanted;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	*has_cursor = s->database.full_paused;
+	*has_cursor = my_slot->database.full_paused;
 	if (*has_cursor)
 	{
 		/* go on where the last worker stopped; a newer wish stays for afterwards */
-		*cursor = s->cursor;
-		s->database.full_paused = false;
+		*cursor = my_slot->cursor;
+		my_slot->database.full_paused = false;
 		wanted = true;
 	}
 	else
 	{
-		wanted = s->database.full_wanted;
-		s->database.full_wanted = false;
+		wanted = my_slot->database.full_wanted;
+		my_slot->database.full_wanted = false;
 		if (wanted)
-			s->database.heal_owed = false;
+			my_slot->database.heal_owed = false;
 	}
-	s->database.full_running = wanted;
+	my_slot->database.full_running = wanted;
 	LWLockRelease(&shared->lock);
 	return wanted;
 }
@@ -724,23 +713,21 @@ ij_worker_take_full(bool *has_cursor, IjTold *cursor)
 void
 ij_worker_pause_full(const IjTold *cursor)
 {
-	IjSlot	   *s = &shared->slots[my_slot];
-
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	if (cursor != NULL)
 	{
-		s->cursor = *cursor;
-		s->database.full_paused = true;
+		my_slot->cursor = *cursor;
+		my_slot->database.full_paused = true;
 	}
 	else
-		s->database.full_wanted = true;
+		my_slot->database.full_wanted = true;
 	LWLockRelease(&shared->lock);
 }
 
 void
 ij_worker_ended_full(int64 microseconds)
 {
-	IjDatabase *database = &shared->slots[my_slot].database;
+	IjDatabase *database = &my_slot->database;
 	TimestampTz after = GetCurrentTimestamp() + Min(HEAL_REST * microseconds, HEAL_REST_LAST);
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -752,7 +739,7 @@ ij_worker_ended_full(int64 microseconds)
 TimestampTz
 ij_worker_list_due(TimestampTz upto)
 {
-	IjDatabase *database = &shared->slots[my_slot].database;
+	IjDatabase *database = &my_slot->database;
 	TimestampTz from;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -773,7 +760,7 @@ ij_worker_list_due(TimestampTz upto)
 void
 ij_worker_listed_due(TimestampTz reached, TimestampTz next)
 {
-	IjDatabase *database = &shared->slots[my_slot].database;
+	IjDatabase *database = &my_slot->database;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	database->watermark = Min(database->watermark, reached);
@@ -785,14 +772,14 @@ void
 ij_worker_nothing_overdue(void)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	shared->slots[my_slot].database.overdue = DT_NOEND;
+	my_slot->database.overdue = DT_NOEND;
 	LWLockRelease(&shared->lock);
 }
 
 void
 ij_worker_count_pass(int64 expired, int64 completed, int64 deleted, int own_xids)
 {
-	IjDatabase *database = &shared->slots[my_slot].database;
+	IjDatabase *database = &my_slot->database;
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -809,14 +796,13 @@ void
 ij_worker_succeeded(void)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	shared->slots[my_slot].database.failures = 0;
+	my_slot->database.failures = 0;
 	LWLockRelease(&shared->lock);
 }
 
 bool
 ij_worker_note_error(const char *message, bool may_log)
 {
-	IjSlot	   *s = &shared->slots[my_slot];
 	TimestampTz now = GetCurrentTimestamp();
 	char		cut[IJ_ERROR_BYTES];
 	int			len = pg_mbcliplen(message, strlen(message), IJ_ERROR_BYTES - 1);
@@ -827,13 +813,13 @@ ij_worker_note_error(const char *message, bool may_log)
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	log = may_log &&
-		(strcmp(s->last_error, cut) != 0 ||
-		 now >= TimestampTzPlusMilliseconds(s->logged_at, LOG_AGAIN_MS));
+		(strcmp(my_slot->last_error, cut) != 0 ||
+		 now >= TimestampTzPlusMilliseconds(my_slot->logged_at, LOG_AGAIN_MS));
 	if (log)
-		s->logged_at = now;
-	memcpy(s->last_error, cut, sizeof(cut));
-	s->database.last_error_at = now;
-	s->database.failures++;
+		my_slot->logged_at = now;
+	memcpy(my_slot->last_error, cut, sizeof(cut));
+	my_slot->database.last_error_at = now;
+	my_slot->database.failures++;
 	LWLockRelease(&shared->lock);
 	return log;
 }
