@@ -50,20 +50,43 @@
 #define MAX_DEVICES		256
 #define FIRST_DEVICES	4
 
-#define NOTHING			(-1)
+typedef struct JobKey
+{
+	const text *tenant_id;
+	const text *job_id;
+} JobKey;
 
 typedef struct ToldJob
 {
-	uint64		hash;
-	text	   *tenant_id;
-	text	   *job_id;
+	JobKey		key;
 	bool		regardless;		/* tell it whatever the witness is */
 	bool		due;			/* see IjVisit */
 	int			ndevices;
 	int			max_devices;
 	uint64	   *devices;		/* hashes of the devices whose execution ended */
-	int			next_in_bucket;
+	uint32		hash;			/* these two for simplehash.h */
+	char		status;
 } ToldJob;
+
+static inline bool
+same_job(JobKey a, JobKey b)
+{
+	return ij_same_text(a.job_id, b.job_id) && ij_same_text(a.tenant_id, b.tenant_id);
+}
+
+#define SH_PREFIX		told
+#define SH_ELEMENT_TYPE ToldJob
+#define SH_KEY_TYPE		JobKey
+#define SH_KEY			key
+#define SH_HASH_KEY(table, key) \
+	((uint32) hash_combine64(ij_hint_hash((key).tenant_id), ij_hint_hash((key).job_id)))
+#define SH_EQUAL(table, a, b)	same_job(a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(table, job) (job)->hash
+#define SH_SCOPE		static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
 
 /* all of it lives in TopTransactionContext */
 typedef struct Told
@@ -74,11 +97,8 @@ typedef struct Told
 	TimestampTz deadline;
 	TimestampTz added_from;		/* the earliest queued_at of what was added */
 	Bitmapset  *added_to;		/* the rooms of its tenants */
-	int			last;			/* the job told last; a statement tends to stay with one */
-	int			njobs;
-	int			max_jobs;
-	ToldJob    *jobs;
-	int		   *buckets;		/* as many as max_jobs, a power of 2 */
+	ToldJob    *last;			/* the job told last; a statement tends to stay with one */
+	told_hash  *jobs;
 } Told;
 
 static Told *told = NULL;
@@ -92,6 +112,7 @@ static Told *
 told_by_transaction(void)
 {
 	static bool registered = false;
+	Told	   *t;
 
 	if (told != NULL)
 		return told;
@@ -104,11 +125,11 @@ told_by_transaction(void)
 		RegisterXactCallback(tell_at_end, NULL);
 		registered = true;
 	}
-	told = MemoryContextAllocZero(TopTransactionContext, sizeof(Told));
-	told->deadline = DT_NOEND;
-	told->added_from = DT_NOEND;
-	told->last = NOTHING;
-	return told;
+	t = MemoryContextAllocZero(TopTransactionContext, sizeof(Told));
+	t->deadline = DT_NOEND;
+	t->added_from = DT_NOEND;
+	t->jobs = told_create(TopTransactionContext, FIRST_JOBS, NULL);
+	return told = t;
 }
 
 /*
@@ -136,43 +157,6 @@ keep_text(const text *value)
 	return kept;
 }
 
-static bool
-is_job(const ToldJob *job, const text *tenant_id, const text *job_id)
-{
-	return ij_same_text(job->job_id, job_id) && ij_same_text(job->tenant_id, tenant_id);
-}
-
-static void
-put_in_bucket(Told *t, int n)
-{
-	int		   *bucket = &t->buckets[t->jobs[n].hash % t->max_jobs];
-
-	t->jobs[n].next_in_bucket = *bucket;
-	*bucket = n;
-}
-
-static void
-make_room(Told *t)
-{
-	int			max_jobs = t->max_jobs == 0 ? FIRST_JOBS : t->max_jobs * 2;
-	ToldJob    *jobs = MemoryContextAllocZero(TopTransactionContext, max_jobs * sizeof(ToldJob));
-	int		   *buckets = MemoryContextAlloc(TopTransactionContext, max_jobs * sizeof(int));
-
-	for (int i = 0; i < max_jobs; i++)
-		buckets[i] = NOTHING;
-	if (t->njobs > 0)
-	{
-		memcpy(jobs, t->jobs, t->njobs * sizeof(ToldJob));
-		pfree(t->jobs);
-		pfree(t->buckets);
-	}
-	t->jobs = jobs;
-	t->buckets = buckets;
-	t->max_jobs = max_jobs;
-	for (int i = 0; i < t->njobs; i++)
-		put_in_bucket(t, i);
-}
-
 /*
  * Find or add a job; NULL if everything is told anyway.
  */
@@ -180,41 +164,26 @@ static ToldJob *
 told_job(const text *tenant_id, const text *job_id)
 {
 	Told	   *t = told_by_transaction();
-	uint64		hash;
-	ToldJob    *job;
+	JobKey		key = {tenant_id, job_id};
+	bool		found;
 
 	if (t == NULL || t->everything)
 		return NULL;
-	if (t->last != NOTHING && is_job(&t->jobs[t->last], tenant_id, job_id))
-		return &t->jobs[t->last];
-
-	hash = hash_combine64(ij_hint_hash(tenant_id), ij_hint_hash(job_id));
-	if (t->max_jobs > 0)
-	{
-		for (int n = t->buckets[hash % t->max_jobs]; n != NOTHING; n = t->jobs[n].next_in_bucket)
-		{
-			if (t->jobs[n].hash == hash && is_job(&t->jobs[n], tenant_id, job_id))
-			{
-				t->last = n;
-				return &t->jobs[n];
-			}
-		}
-	}
-
-	if (t->njobs == MAX_JOBS)
+	if (t->last == NULL || !same_job(t->last->key, key))
+		t->last = told_lookup(t->jobs, key);
+	if (t->last != NULL)
+		return t->last;
+	if (t->jobs->members == MAX_JOBS)
 	{
 		t->everything = true;
 		return NULL;
 	}
-	if (t->njobs == t->max_jobs)
-		make_room(t);
-	job = &t->jobs[t->njobs];
-	job->hash = hash;
-	job->tenant_id = keep_text(tenant_id);
-	job->job_id = keep_text(job_id);
-	put_in_bucket(t, t->njobs);
-	t->last = t->njobs++;
-	return job;
+	key.tenant_id = keep_text(tenant_id);
+	key.job_id = keep_text(job_id);
+	t->last = told_insert(t->jobs, key, &found);
+	t->last->regardless = t->last->due = false;
+	t->last->ndevices = t->last->max_devices = 0;
+	return t->last;
 }
 
 void
@@ -332,7 +301,7 @@ worth_telling(const ToldJob *job)
 {
 	uint64		witness;
 
-	if (job->regardless || !ij_hint_peek(IJ_HINT_WITNESS, job->tenant_id, job->job_id, &witness))
+	if (job->regardless || !ij_hint_peek(IJ_HINT_WITNESS, job->key.tenant_id, job->key.job_id, &witness))
 		return true;
 	for (int i = 0; i < job->ndevices; i++)
 	{
@@ -358,11 +327,15 @@ tell_all(const Told *t)
 	/* with a full pass ahead, no single job needs telling */
 	if (!t->everything)
 	{
-		for (int i = 0; i < t->njobs; i++)
+		told_iterator i;
+		ToldJob    *job;
+
+		told_start_iterate(t->jobs, &i);
+		while ((job = told_iterate(t->jobs, &i)) != NULL)
 		{
-			if (worth_telling(&t->jobs[i]))
+			if (worth_telling(job))
 			{
-				ij_databases_tell_job(t->jobs[i].tenant_id, t->jobs[i].job_id, t->jobs[i].due);
+				ij_databases_tell_job(job->key.tenant_id, job->key.job_id, job->due);
 				any = true;
 			}
 		}
