@@ -773,7 +773,7 @@ iot_jobs_verify_jobs(PG_FUNCTION_ARGS)
 	}
 	InitMaterializedSRF(fcinfo, 0);
 	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ij_verify_run(&wanted, rsinfo->setResult, rsinfo->setDesc);
+	ij_verify_run(&wanted, rsinfo->setResult);
 	return (Datum) 0;
 }
 

@@ -39,8 +39,6 @@
 #include "query.h"
 #include "shape.h"
 
-#define COLUMNS		6
-
 /* with heal_interval short, or off, a job that failed is put off for up to a minute; see worker.c */
 #define LEAST_GRACE_SECONDS		60
 
@@ -189,23 +187,9 @@ pause_for_second_look(void)
 	}
 }
 
-static void
-put_rows(uint64 count, Tuplestorestate *store, TupleDesc desc)
-{
-	for (uint64 i = 0; i < count; i++)
-	{
-		Datum		values[COLUMNS];
-		bool		nulls[COLUMNS];
-
-		for (int n = 0; n < COLUMNS; n++)
-			values[n] = SPI_getbinval(IJ_QUERY_ROW(i), n + 1, &nulls[n]);
-		tuplestore_putvalues(store, desc, values, nulls);
-	}
-}
-
 /* Ask this of the database; true if it is as it must be. */
 static bool
-run_check(const Check *check, IjArgs *args, bool *paused, Tuplestorestate *store, TupleDesc desc)
+run_check(const Check *check, IjArgs *args, bool *paused, Tuplestorestate *store)
 {
 	uint64		count;
 
@@ -220,7 +204,8 @@ run_check(const Check *check, IjArgs *args, bool *paused, Tuplestorestate *store
 		count = ij_query_run(check->statement, InvalidOid, args, IJ_SEES_AS_CALLER);
 		PopActiveSnapshot();
 	}
-	put_rows(count, store, desc);
+	for (uint64 i = 0; i < count; i++)
+		tuplestore_puttuple(store, SPI_tuptable->vals[i]);
 	ij_query_end();
 	return count == 0;
 }
@@ -236,7 +221,7 @@ tell_what_is_hidden(void)
 }
 
 void
-ij_verify_run(const IjVerification *wanted, Tuplestorestate *store, TupleDesc desc)
+ij_verify_run(const IjVerification *wanted, Tuplestorestate *store)
 {
 	IjArgs		args = verify_args(wanted);
 	bool		paused = false;
@@ -246,11 +231,11 @@ ij_verify_run(const IjVerification *wanted, Tuplestorestate *store, TupleDesc de
 	/* what the server says of its own catalog depends on it */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
-	has_tables = run_check(&checks[0], &args, &paused, store, desc);
+	has_tables = run_check(&checks[0], &args, &paused, store);
 	for (int i = 1; has_tables && i < lengthof(checks); i++)
 	{
 		if (can_be_asked(&checks[i]))
-			(void) run_check(&checks[i], &args, &paused, store, desc);
+			(void) run_check(&checks[i], &args, &paused, store);
 	}
 	AtEOXact_GUC(true, nest_level);
 	if (has_tables)

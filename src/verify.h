@@ -19,6 +19,6 @@ typedef struct IjVerification
 } IjVerification;
 
 /* Put a row for each thing that is broken: name, tenant, job, device, what is the case, remedy. */
-extern void ij_verify_run(const IjVerification *wanted, Tuplestorestate *store, TupleDesc desc);
+extern void ij_verify_run(const IjVerification *wanted, Tuplestorestate *store);
 
 #endif							/* IJ_VERIFY_H */
