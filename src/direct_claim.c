@@ -22,7 +22,6 @@
 #include "catalog.h"
 #include "direct_rows.h"
 #include "marks.h"
-#include "rows.h"
 #include "tell.h"
 
 /* the jobs that a command read last; a batch of claims comes back to a few */
@@ -379,14 +378,14 @@ claim(IjDirect *direct, Queue *queue, Jsonb *status_details, IjExecutionDocument
 			/* resumed as it is */
 			if (table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->snapshot, direct->found))
 			{
-				ij_direct_read(direct, direct->found, &document->execution);
+				ij_rows_read_execution(IJ_DIRECT_ROW(direct, direct->found), &document->execution);
 				return true;
 			}
 		}
 		else if (ij_direct_do_locked(direct, candidate->tid, &change, CMD_UPDATE, IJ_LOCK_SKIP))
 		{
 			ij_direct_moved(direct, change.job_id, IJ_EXEC_QUEUED, IJ_EXEC_IN_PROGRESS, 1);
-			ij_direct_read(direct, direct->changed, &document->execution);
+			ij_rows_read_execution(IJ_DIRECT_ROW(direct, direct->changed), &document->execution);
 			return true;
 		}
 	}

@@ -18,7 +18,6 @@
 #include "utils/rel.h"
 
 #include "direct_rows.h"
-#include "rows.h"
 
 static bool
 find_job(IjDirect *direct, const text *job_id)
@@ -27,34 +26,12 @@ find_job(IjDirect *direct, const text *job_id)
 	return ij_walk_next(&direct->by_key, direct->found);
 }
 
-/* the job in "found" */
-static void
-read_job(IjDirect *direct, IjJob *job)
-{
-	const AttrNumber *columns = direct->shape->columns;
-	TupleTableSlot *slot = direct->found;
-	bool		isnull;
-
-	job->job_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_JOB_ID]));
-	job->tenant_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_TENANT_ID]));
-	job->document_type = ij_copy_text(ij_slot_text(slot, columns[IJ_J_DOCUMENT_TYPE]));
-	job->document_params = ij_slot_copy_jsonb(slot, columns[IJ_J_DOCUMENT_PARAMS]);
-	job->target_device_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_TARGET_DEVICE_ID]));
-	job->target_group_id = ij_copy_text(ij_slot_text(slot, columns[IJ_J_TARGET_GROUP_ID]));
-	job->target_all = DatumGetBool(slot_getattr(slot, columns[IJ_J_TARGET_ALL], &isnull));
-	job->status = ij_rows_job_status(ij_slot_text(slot, columns[IJ_J_STATUS]));
-	job->expires = ij_slot_timestamp(slot, columns[IJ_J_EXPIRES_AT], &job->expires_at);
-	job->created_by = ij_copy_text(ij_slot_text(slot, columns[IJ_J_CREATED_BY]));
-	ij_slot_timestamp(slot, columns[IJ_J_CREATED_AT], &job->created_at);
-	ij_slot_timestamp(slot, columns[IJ_J_UPDATED_AT], &job->updated_at);
-}
-
 bool
 ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job)
 {
 	if (!find_job(direct, job_id))
 		return false;
-	read_job(direct, job);
+	ij_rows_read_job(IJ_DIRECT_ROW(direct, direct->found), job);
 	return true;
 }
 
@@ -64,7 +41,7 @@ ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job)
 	if (!find_job(direct, job_id) ||
 		!ij_direct_lock(direct, direct->found->tts_tid, LockTupleNoKeyExclusive, IJ_LOCK_SKIP))
 		return false;
-	read_job(direct, job);
+	ij_rows_read_job(IJ_DIRECT_ROW(direct, direct->found), job);
 	/* its latest version may be called otherwise */
 	return ij_same_text(job->job_id, job_id) && ij_same_text(job->tenant_id, direct->tenant_id);
 }

@@ -27,7 +27,6 @@
 #include "counters.h"
 #include "errors.h"
 #include "fault.h"
-#include "rows.h"
 #include "tell.h"
 
 /* ------------------------------------------------------------------------
@@ -71,22 +70,6 @@ number_of(const IjDirect *direct, TupleTableSlot *slot)
 	bool		isnull;
 
 	return DatumGetInt64(slot_getattr(slot, direct->shape->columns[IJ_E_EXECUTION_NUMBER], &isnull));
-}
-
-void
-ij_direct_read(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execution)
-{
-	const AttrNumber *columns = direct->shape->columns;
-
-	execution->job_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_JOB_ID]));
-	execution->tenant_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_TENANT_ID]));
-	execution->device_id = ij_copy_text(ij_slot_text(slot, columns[IJ_E_DEVICE_ID]));
-	execution->status = status_of(direct, slot);
-	execution->status_details = ij_slot_copy_jsonb(slot, columns[IJ_E_STATUS_DETAILS]);
-	execution->execution_number = number_of(direct, slot);
-	ij_slot_timestamp(slot, columns[IJ_E_QUEUED_AT], &execution->queued_at);
-	execution->started = ij_slot_timestamp(slot, columns[IJ_E_STARTED_AT], &execution->started_at);
-	ij_slot_timestamp(slot, columns[IJ_E_LAST_UPDATED_AT], &execution->last_updated_at);
 }
 
 /* ------------------------------------------------------------------------

@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "direct.h"
+#include "rows.h"
 
 /* a place in an index; opened when it is first needed, and then moved about */
 typedef struct IjWalk
@@ -81,7 +82,10 @@ extern Jsonb *ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column);
 
 /* has the row one of these?  as SQL would say: one that is none of ours is no error */
 extern bool ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status);
-extern void ij_direct_read(const IjDirect *direct, TupleTableSlot *slot, IjExecution *execution);
+
+/* the row in a slot, for the readers of rows.h: their columns are those of shape.h, in that order */
+#define IJ_DIRECT_ROW(direct, row_slot) \
+	(&(const IjRow){.desc = (row_slot)->tts_tupleDescriptor, .slot = (row_slot), .columns = (direct)->shape->columns})
 
 /*
  * --- walks: the keys are the same in number each time; no text is the empty one,

@@ -35,8 +35,8 @@ ij_fleet_get(IjFleet *fleet)
 	found = ij_query_execute(IJ_SQL_GET_FLEET, &args) > 0;
 	if (found)
 	{
-		fleet->devices = DatumGetObjectId(SPI_getbinval(IJ_QUERY_ROW(0), 1, &isnull));
-		fleet->group_members = DatumGetObjectId(SPI_getbinval(IJ_QUERY_ROW(0), 2, &isnull));
+		fleet->devices = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		fleet->group_members = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 		if (isnull)
 			fleet->group_members = InvalidOid;
 	}
@@ -115,7 +115,7 @@ ij_fleet_walk(const IjFleet *fleet, const text *tenant_id, const text *group_id,
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
 			bool		isnull;
-			Datum		value = SPI_getbinval(IJ_QUERY_ROW(i), 1, &isnull);
+			Datum		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
 			text	   *device;
 			const char *complaint;
 

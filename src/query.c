@@ -327,9 +327,9 @@ ij_query_alone(IjStatement id, IjArgs *args)
 }
 
 void
-ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result)
+ij_query_read_text(const IjRow *row, void *result)
 {
-	*(text **) result = ij_rows_text(tuple, desc, 1);
+	*(text **) result = ij_rows_text(row, 1);
 }
 
 /* Read the rows of the last result into a List of structs of this size. */

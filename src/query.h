@@ -11,6 +11,7 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "rows.h"
 #include "statements.h"
 
 /* arguments of one call */
@@ -52,13 +53,14 @@ extern uint64 ij_query_run(IjStatement id, Oid registry, IjArgs *args, IjSight s
 extern uint64 ij_query_execute(IjStatement id, IjArgs *args);
 
 /* row i of the last result */
-#define IJ_QUERY_ROW(i)	SPI_tuptable->vals[i], SPI_tuptable->tupdesc
+#define IJ_QUERY_ROW(i) \
+	(&(const IjRow){.desc = SPI_tuptable->tupdesc, .tuple = SPI_tuptable->vals[i]})
 
 /* read a row into a struct, in the current memory context */
-typedef void (*IjRowReader) (HeapTuple tuple, TupleDesc desc, void *result);
+typedef void (*IjRowReader) (const IjRow *row, void *result);
 
 /* one column of type text, into a text * */
-extern void ij_query_read_text(HeapTuple tuple, TupleDesc desc, void *result);
+extern void ij_query_read_text(const IjRow *row, void *result);
 
 /* the rows of the last result, as structs of this size in that memory context */
 extern List *ij_query_read_rows(MemoryContext caller, size_t size, IjRowReader reader);

@@ -1,10 +1,10 @@
 /*
  * rows.c
- *		Between the rows of a result and the structs of iot_jobs.h.
+ *		Between the rows of a result, or of a table, and the structs of iot_jobs.h.
  *
  * The order of the columns is that of the composite types job_description,
- * job_execution_summary and job_execution, which statements.c selects in that order.
- * It is written down here and nowhere else in C.
+ * job_execution_summary and job_execution, which statements.c selects in that order,
+ * and shape.h names.  A table may have them in another one.
  */
 #include "postgres.h"
 
@@ -35,56 +35,64 @@ ij_rows_check_type(TupleDesc desc, int number, Oid type)
 		ij_error_column_type(NameStr(att->attname), att->atttypid, type);
 }
 
-static Datum
-column(HeapTuple tuple, TupleDesc desc, int number, Oid type, bool *isnull)
+/* where the row has this column of the struct */
+static AttrNumber
+place(const IjRow *row, int number)
 {
-	ij_rows_check_type(desc, number, type);
-	return heap_getattr(tuple, number, desc, isnull);
+	return row->columns ? row->columns[number - 1] : number;
+}
+
+static Datum
+column(const IjRow *row, int number, Oid type, bool *isnull)
+{
+	number = place(row, number);
+	ij_rows_check_type(row->desc, number, type);
+	return row->slot ? slot_getattr(row->slot, number, isnull) : heap_getattr(row->tuple, number, row->desc, isnull);
 }
 
 text *
-ij_rows_text(HeapTuple tuple, TupleDesc desc, int number)
+ij_rows_text(const IjRow *row, int number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, TEXTOID, &isnull);
+	Datum		value = column(row, number, TEXTOID, &isnull);
 
 	return isnull ? NULL : DatumGetTextPCopy(value);
 }
 
 /* never null while the constraints of the migration are there */
 text *
-ij_rows_id(HeapTuple tuple, TupleDesc desc, int number)
+ij_rows_id(const IjRow *row, int number)
 {
-	text	   *result = ij_rows_text(tuple, desc, number);
+	text	   *result = ij_rows_text(row, number);
 
 	if (result == NULL)
-		ij_error_null_column(NameStr(TupleDescAttr(desc, number - 1)->attname));
+		ij_error_null_column(NameStr(TupleDescAttr(row->desc, place(row, number) - 1)->attname));
 	return result;
 }
 
 static Jsonb *
-jsonb_column(HeapTuple tuple, TupleDesc desc, int number)
+jsonb_column(const IjRow *row, int number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, JSONBOID, &isnull);
+	Datum		value = column(row, number, JSONBOID, &isnull);
 
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
 
 static int64
-int8_column(HeapTuple tuple, TupleDesc desc, int number)
+int8_column(const IjRow *row, int number)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, INT8OID, &isnull);
+	Datum		value = column(row, number, INT8OID, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
 bool
-ij_rows_timestamp(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result)
+ij_rows_timestamp(const IjRow *row, int number, TimestampTz *result)
 {
 	bool		isnull;
-	Datum		value = column(tuple, desc, number, TIMESTAMPTZOID, &isnull);
+	Datum		value = column(row, number, TIMESTAMPTZOID, &isnull);
 
 	*result = isnull ? 0 : DatumGetTimestampTz(value);
 	return !isnull;
@@ -115,60 +123,60 @@ ij_rows_exec_status(const text *word)
 }
 
 void
-ij_rows_read_job(HeapTuple tuple, TupleDesc desc, void *result)
+ij_rows_read_job(const IjRow *row, void *result)
 {
 	IjJob	   *job = result;
 	bool		isnull;
 
-	job->job_id = ij_rows_id(tuple, desc, 1);
-	job->tenant_id = ij_rows_id(tuple, desc, 2);
-	job->document_type = ij_rows_text(tuple, desc, 3);
-	job->document_params = jsonb_column(tuple, desc, 4);
-	job->target_device_id = ij_rows_text(tuple, desc, 5);
-	job->target_group_id = ij_rows_text(tuple, desc, 6);
-	job->target_all = DatumGetBool(column(tuple, desc, 7, BOOLOID, &isnull));
-	job->status = ij_rows_job_status(ij_rows_text(tuple, desc, 8));
-	job->expires = ij_rows_timestamp(tuple, desc, 9, &job->expires_at);
-	job->created_by = ij_rows_text(tuple, desc, 10);
-	ij_rows_timestamp(tuple, desc, 11, &job->created_at);
-	ij_rows_timestamp(tuple, desc, 12, &job->updated_at);
+	job->job_id = ij_rows_id(row, 1);
+	job->tenant_id = ij_rows_id(row, 2);
+	job->document_type = ij_rows_text(row, 3);
+	job->document_params = jsonb_column(row, 4);
+	job->target_device_id = ij_rows_text(row, 5);
+	job->target_group_id = ij_rows_text(row, 6);
+	job->target_all = DatumGetBool(column(row, 7, BOOLOID, &isnull));
+	job->status = ij_rows_job_status(ij_rows_text(row, 8));
+	job->expires = ij_rows_timestamp(row, 9, &job->expires_at);
+	job->created_by = ij_rows_text(row, 10);
+	ij_rows_timestamp(row, 11, &job->created_at);
+	ij_rows_timestamp(row, 12, &job->updated_at);
 }
 
 void
-ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, void *result)
+ij_rows_read_counts(const IjRow *row, void *result)
 {
 	IjCounts   *counts = result;
 
-	counts->total = int8_column(tuple, desc, 1);
+	counts->total = int8_column(row, 1);
 	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
-		counts->by_status[i] = int8_column(tuple, desc, 2 + i);
+		counts->by_status[i] = int8_column(row, 2 + i);
 }
 
 void
-ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, void *result)
+ij_rows_read_execution(const IjRow *row, void *result)
 {
 	IjExecution *execution = result;
 
-	execution->job_id = ij_rows_id(tuple, desc, 1);
-	execution->tenant_id = ij_rows_id(tuple, desc, 2);
-	execution->device_id = ij_rows_id(tuple, desc, 3);
-	execution->status = ij_rows_exec_status(ij_rows_text(tuple, desc, 4));
-	execution->status_details = jsonb_column(tuple, desc, 5);
-	execution->execution_number = int8_column(tuple, desc, 6);
-	ij_rows_timestamp(tuple, desc, 7, &execution->queued_at);
-	execution->started = ij_rows_timestamp(tuple, desc, 8, &execution->started_at);
-	ij_rows_timestamp(tuple, desc, 9, &execution->last_updated_at);
+	execution->job_id = ij_rows_id(row, 1);
+	execution->tenant_id = ij_rows_id(row, 2);
+	execution->device_id = ij_rows_id(row, 3);
+	execution->status = ij_rows_exec_status(ij_rows_text(row, 4));
+	execution->status_details = jsonb_column(row, 5);
+	execution->execution_number = int8_column(row, 6);
+	ij_rows_timestamp(row, 7, &execution->queued_at);
+	execution->started = ij_rows_timestamp(row, 8, &execution->started_at);
+	ij_rows_timestamp(row, 9, &execution->last_updated_at);
 }
 
 void
-ij_rows_read_document(HeapTuple tuple, TupleDesc desc, void *result)
+ij_rows_read_document(const IjRow *row, void *result)
 {
 	IjExecutionDocument *document = result;
 
-	ij_rows_read_execution(tuple, desc, &document->execution);
-	document->document_type = ij_rows_text(tuple, desc, IJ_EXECUTION_COLUMNS + 1);
-	document->document_params = jsonb_column(tuple, desc, IJ_EXECUTION_COLUMNS + 2);
-	document->expires = ij_rows_timestamp(tuple, desc, IJ_EXECUTION_COLUMNS + 3, &document->expires_at);
+	ij_rows_read_execution(row, &document->execution);
+	document->document_type = ij_rows_text(row, IJ_EXECUTION_COLUMNS + 1);
+	document->document_params = jsonb_column(row, IJ_EXECUTION_COLUMNS + 2);
+	document->expires = ij_rows_timestamp(row, IJ_EXECUTION_COLUMNS + 3, &document->expires_at);
 }
 
 static void

@@ -1,14 +1,23 @@
 /*
  * rows.h
- *		Between the rows of a result and the structs of iot_jobs.h.
+ *		Between the rows of a result, or of a table, and the structs of iot_jobs.h.
  */
 #ifndef IJ_ROWS_H
 #define IJ_ROWS_H
 
 #include "iot_jobs.h"
 
-#include "access/htup.h"
-#include "access/tupdesc.h"
+#include "access/attnum.h"
+#include "executor/tuptable.h"
+
+/* a row to be read */
+typedef struct IjRow
+{
+	TupleDesc	desc;
+	HeapTuple	tuple;			/* of a result */
+	TupleTableSlot *slot;		/* or of a table, unless it is NULL */
+	const AttrNumber *columns;	/* where it has those of the struct; NULL: in that order */
+} IjRow;
 
 /* how many columns each struct takes in a result */
 #define IJ_JOB_COLUMNS			12
@@ -17,10 +26,10 @@
 #define IJ_DOCUMENT_COLUMNS		(IJ_EXECUTION_COLUMNS + 3)
 
 /* read the first columns into a struct (see IjRowReader), copying into the current memory context */
-extern void ij_rows_read_job(HeapTuple tuple, TupleDesc desc, void *job);
-extern void ij_rows_read_counts(HeapTuple tuple, TupleDesc desc, void *counts);
-extern void ij_rows_read_execution(HeapTuple tuple, TupleDesc desc, void *execution);
-extern void ij_rows_read_document(HeapTuple tuple, TupleDesc desc, void *document);
+extern void ij_rows_read_job(const IjRow *row, void *job);
+extern void ij_rows_read_counts(const IjRow *row, void *counts);
+extern void ij_rows_read_execution(const IjRow *row, void *execution);
+extern void ij_rows_read_document(const IjRow *row, void *document);
 
 /* fill in that many columns */
 extern void ij_rows_job_values(const IjJob *job, Datum *values, bool *nulls);
@@ -29,9 +38,9 @@ extern void ij_rows_execution_values(const IjExecution *execution, Datum *values
 extern void ij_rows_document_values(const IjExecutionDocument *document, Datum *values, bool *nulls);
 
 /* single columns: a text; an id, which is an error if it is null; a time, 0 and false if it is */
-extern text *ij_rows_text(HeapTuple tuple, TupleDesc desc, int number);
-extern text *ij_rows_id(HeapTuple tuple, TupleDesc desc, int number);
-extern bool ij_rows_timestamp(HeapTuple tuple, TupleDesc desc, int number, TimestampTz *result);
+extern text *ij_rows_text(const IjRow *row, int number);
+extern text *ij_rows_id(const IjRow *row, int number);
+extern bool ij_rows_timestamp(const IjRow *row, int number, TimestampTz *result);
 
 /* an error unless this column of a row is of that type, or of a domain over it */
 extern void ij_rows_check_type(TupleDesc desc, int number, Oid type);

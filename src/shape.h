@@ -14,7 +14,7 @@
 #include "counters.h"
 #include "policy.h"
 
-/* columns of job_executions */
+/* columns of job_executions, in the order of rows.c */
 enum
 {
 	IJ_E_JOB_ID,
@@ -29,7 +29,7 @@ enum
 	IJ_E_COLUMNS
 };
 
-/* columns of jobs */
+/* columns of jobs, in the order of rows.c */
 enum
 {
 	IJ_J_JOB_ID,

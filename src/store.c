@@ -22,27 +22,27 @@
 #include "rows.h"
 
 static void
-read_listed_job(HeapTuple tuple, TupleDesc desc, void *result)
+read_listed_job(const IjRow *row, void *result)
 {
-	ij_rows_read_job(tuple, desc, &((IjListedJob *) result)->job);
+	ij_rows_read_job(row, &((IjListedJob *) result)->job);
 }
 
 static void
-read_listed_execution(HeapTuple tuple, TupleDesc desc, void *result)
+read_listed_execution(const IjRow *row, void *result)
 {
 	IjListedExecution *listed = result;
 
-	ij_rows_read_execution(tuple, desc, &listed->execution);
-	(void) ij_rows_timestamp(tuple, desc, IJ_EXECUTION_COLUMNS + 1, &listed->job_created_at);
+	ij_rows_read_execution(row, &listed->execution);
+	(void) ij_rows_timestamp(row, IJ_EXECUTION_COLUMNS + 1, &listed->job_created_at);
 }
 
 static void
-read_key(HeapTuple tuple, TupleDesc desc, void *result)
+read_key(const IjRow *row, void *result)
 {
 	IjJobKey   *key = result;
 
-	key->tenant_id = ij_rows_id(tuple, desc, 1);
-	key->job_id = ij_rows_id(tuple, desc, 2);
+	key->tenant_id = ij_rows_id(row, 1);
+	key->job_id = ij_rows_id(row, 2);
 }
 
 /* ------------------------------------------------------------------------
