@@ -34,12 +34,6 @@
  * ------------------------------------------------------------------------
  */
 
-text *
-ij_copy_text(const text *value)
-{
-	return value ? DatumGetTextPCopy(PointerGetDatum(value)) : NULL;
-}
-
 Jsonb *
 ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column)
 {

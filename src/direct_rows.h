@@ -77,7 +77,6 @@ ij_slot_timestamp(TupleTableSlot *slot, AttrNumber column, TimestampTz *result)
 	return !isnull;
 }
 
-extern text *ij_copy_text(const text *value);
 extern Jsonb *ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column);
 
 /* has the row one of these?  as SQL would say: one that is none of ours is no error */

@@ -147,7 +147,7 @@ ij_fleet_walk(const IjFleet *fleet, const text *tenant_id, const text *group_id,
 		/* only the last device outlives its batch */
 		if (last != kept)
 		{
-			text	   *copy = DatumGetTextPCopy(PointerGetDatum(last));
+			text	   *copy = ij_copy_text(last);
 
 			if (kept != NULL)
 				pfree(kept);

@@ -101,9 +101,8 @@ hold(Held *held, const text *tenant_id, const text *job_id)
 	held->tenant_id = held->job_id = NULL;
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
-	held->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
-	if (job_id != NULL)
-		held->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
+	held->tenant_id = ij_copy_text(tenant_id);
+	held->job_id = ij_copy_text(job_id);
 	MemoryContextSwitchTo(old);
 	held->transaction = ij_my_local_transaction_id();
 	held->subtransaction = GetCurrentSubTransactionId();

@@ -14,6 +14,7 @@
 
 #include "common/hashfn.h"
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/varlena.h"
 
@@ -28,6 +29,13 @@ ij_same_text(const text *a, const text *b)
 {
 	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* in the current memory context; of NULL, NULL */
+static inline text *
+ij_copy_text(const text *value)
+{
+	return value ? DatumGetTextPCopy(PointerGetDatum(value)) : NULL;
 }
 
 /* as SQL would order them */

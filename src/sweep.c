@@ -395,8 +395,8 @@ ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished)
 			*unfinished = !visit_jobs_safely(jobs, from, Min(GROUP_JOBS, list_length(jobs) - from),
 											 max_rows, counts);
 		MemoryContextSwitchTo(old);
-		after.tenant_id = DatumGetTextPCopy(PointerGetDatum(last->tenant_id));
-		after.job_id = DatumGetTextPCopy(PointerGetDatum(last->job_id));
+		after.tenant_id = ij_copy_text(last->tenant_id);
+		after.job_id = ij_copy_text(last->job_id);
 		MemoryContextSwitchTo(page);
 		MemoryContextReset(page);
 	}

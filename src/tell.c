@@ -146,17 +146,6 @@ told_to_marks(void)
 	return t;
 }
 
-static text *
-keep_text(const text *value)
-{
-	int			len = VARSIZE_ANY_EXHDR(value);
-	text	   *kept = MemoryContextAlloc(TopTransactionContext, VARHDRSZ + len);
-
-	SET_VARSIZE(kept, VARHDRSZ + len);
-	memcpy(VARDATA(kept), VARDATA_ANY(value), len);
-	return kept;
-}
-
 /*
  * Find or add a job; NULL if everything is told anyway.
  */
@@ -165,6 +154,7 @@ told_job(const text *tenant_id, const text *job_id)
 {
 	Told	   *t = told_by_transaction();
 	JobKey		key = {tenant_id, job_id};
+	MemoryContext old;
 	bool		found;
 
 	if (t == NULL || t->everything)
@@ -178,8 +168,10 @@ told_job(const text *tenant_id, const text *job_id)
 		t->everything = true;
 		return NULL;
 	}
-	key.tenant_id = keep_text(tenant_id);
-	key.job_id = keep_text(job_id);
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	key.tenant_id = ij_copy_text(tenant_id);
+	key.job_id = ij_copy_text(job_id);
+	MemoryContextSwitchTo(old);
 	t->last = told_insert(t->jobs, key, &found);
 	t->last->regardless = t->last->due = false;
 	t->last->ndevices = t->last->max_devices = 0;

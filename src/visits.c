@@ -160,8 +160,8 @@ ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 	old_context = MemoryContextSwitchTo(visit_context);
 	visit = palloc0(sizeof(IjVisit));
 	visit->hash = hash;
-	visit->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
-	visit->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
+	visit->tenant_id = ij_copy_text(tenant_id);
+	visit->job_id = ij_copy_text(job_id);
 	visit->due = due;
 	MemoryContextSwitchTo(old_context);
 	push(&ready, visit);

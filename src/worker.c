@@ -447,8 +447,8 @@ set_full_cursor(const text *tenant_id, const text *job_id)
 	{
 		IjJobKey   *cursor = palloc(sizeof(IjJobKey));
 
-		cursor->tenant_id = DatumGetTextPCopy(PointerGetDatum(tenant_id));
-		cursor->job_id = DatumGetTextPCopy(PointerGetDatum(job_id));
+		cursor->tenant_id = ij_copy_text(tenant_id);
+		cursor->job_id = ij_copy_text(job_id);
 		full_cursor = cursor;
 	}
 	if (old != NULL)
