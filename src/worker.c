@@ -193,14 +193,11 @@ microseconds_since(instr_time began)
 	return INSTR_TIME_GET_MICROSEC(spent);
 }
 
-/* can the look at all unfinished jobs go on in another worker? */
+/* where the look at all unfinished jobs can go on in another worker; false: nowhere but at the start */
 static bool
-cursor_fits(void)
+flat_cursor(IjTold *cursor)
 {
-	IjTold		cursor;
-
-	return full_cursor == NULL ||
-		ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id, false);
+	return full_cursor != NULL && ij_told_make(cursor, full_cursor->tenant_id, full_cursor->job_id, false);
 }
 
 /*
@@ -230,11 +227,7 @@ leave(int code, Datum arg)
 		{
 			IjTold		cursor;
 
-			if (full_cursor != NULL &&
-				ij_told_make(&cursor, full_cursor->tenant_id, full_cursor->job_id, false))
-				ij_worker_pause_full(&cursor);
-			else
-				ij_worker_pause_full(NULL);
+			ij_worker_pause_full(flat_cursor(&cursor) ? &cursor : NULL);
 		}
 		/* after an error we may have lost our place in anything */
 		if (ij_visits_overflowed(DT_NOEND) || code != 0)
@@ -584,6 +577,7 @@ stop_for_others(TimestampTz now, bool idle)
 {
 	static TimestampTz checked_at = 0;
 	IjDatabase	database;
+	IjTold		cursor;
 
 	reload_if_asked();
 	if (!ij_guc_worker_enabled)
@@ -609,7 +603,7 @@ stop_for_others(TimestampTz now, bool idle)
 	}
 
 	ij_worker_get(&database);
-	return database.yield_wanted && cursor_fits() &&
+	return database.yield_wanted && (full_cursor == NULL || flat_cursor(&cursor)) &&
 		(idle || now >= ms_from(database.started_at, QUANTUM_MS));
 }
 
