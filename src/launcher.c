@@ -84,18 +84,6 @@ static int	ndatabases;
 static TimestampTz heal_at;
 static uint64 heal_xids;
 
-static TimestampTz
-ms_from(TimestampTz start, int64 ms)
-{
-	return TimestampTzPlusMilliseconds(start, ms);
-}
-
-static TimestampTz
-seconds_from(TimestampTz start, int seconds)
-{
-	return ms_from(start, (int64) seconds * 1000);
-}
-
 static void
 describe_launcher(BackgroundWorker *worker, const char *started_by)
 {
@@ -369,7 +357,7 @@ start_worker(const IjDatabase *database, TimestampTz now)
 		/* it had no turn, and keeps its place in the queue */
 		ij_databases_starting_worker(database->dboid, database->started_at);
 		if (ij_root_note_register(false) &&
-			(now < complained_at || now >= ms_from(complained_at, NO_PLACE_LOG_MS)))
+			(now < complained_at || now >= TimestampTzPlusMilliseconds(complained_at, NO_PLACE_LOG_MS)))
 		{
 			complained_at = now;
 			ereport(LOG,
@@ -404,16 +392,14 @@ database_ready(const IjDatabase *database, TimestampTz now)
 			ij_databases_forget(database->dboid);
 			return false;
 		case DATABASE_CLOSED:
-			ij_databases_hold(database->dboid,
-								   ms_from(now, CLOSED_RETRY_MS), false);
+			ij_databases_hold(database->dboid, TimestampTzPlusMilliseconds(now, CLOSED_RETRY_MS), false);
 			return false;
 		case DATABASE_OPEN:
 			break;
 	}
 	if (ij_launcher_database_in_demand(database->dboid))
 	{
-		ij_databases_hold(database->dboid,
-							   ms_from(now, RETRY_MS), true);
+		ij_databases_hold(database->dboid, TimestampTzPlusMilliseconds(now, RETRY_MS), true);
 		return false;
 	}
 	return true;
@@ -475,14 +461,14 @@ heal_if_due(TimestampTz now)
 
 	if (ij_guc_heal_interval == 0)
 		return DT_NOEND;
-	if (now >= seconds_from(heal_at, ij_guc_heal_interval))
+	if (now >= heal_at + ij_guc_heal_interval * USECS_PER_SEC)
 	{
 		xids = ij_databases_foreign_xids();
 		ij_databases_heal(xids != heal_xids, now);
 		heal_xids = xids;
 		heal_at = now;
 	}
-	return seconds_from(heal_at, ij_guc_heal_interval);
+	return heal_at + ij_guc_heal_interval * USECS_PER_SEC;
 }
 
 /*
@@ -539,7 +525,7 @@ launcher_turn(void)
 	again = ij_databases_poll_prepared();
 	wake_at = heal_if_due(now);
 	if (again)
-		wake_at = Min(wake_at, ms_from(now, RETRY_MS));
+		wake_at = Min(wake_at, TimestampTzPlusMilliseconds(now, RETRY_MS));
 
 	notice_ended_workers();
 	ndatabases = ij_databases_list(databases);
@@ -574,7 +560,7 @@ launcher_turn(void)
 	if (!ij_guc_worker_enabled)
 		return wake_at;
 	ask_to_yield(working, nworking, start_workers(waiting, nwaiting, places, now, &again));
-	return again ? Min(wake_at, ms_from(now, RETRY_MS)) : wake_at;
+	return again ? Min(wake_at, TimestampTzPlusMilliseconds(now, RETRY_MS)) : wake_at;
 }
 
 /* sleep until then or until something happens */
@@ -622,7 +608,7 @@ ij_launcher_main(Datum main_arg)
 	{
 		if (!preloaded)
 			proc_exit(0);
-		launcher_sleep(ms_from(GetCurrentTimestamp(), CLOSED_RETRY_MS));
+		launcher_sleep(TimestampTzPlusMilliseconds(GetCurrentTimestamp(), CLOSED_RETRY_MS));
 	}
 
 	if (!ij_root_launcher_enter(preloaded))

@@ -176,12 +176,6 @@ refuse_inherited_settings(void)
 	}
 }
 
-static TimestampTz
-ms_from(TimestampTz start, int64 ms)
-{
-	return TimestampTzPlusMilliseconds(start, ms);
-}
-
 /* by a clock that nobody sets */
 static int64
 microseconds_since(instr_time began)
@@ -217,11 +211,11 @@ leave(int code, Datum arg)
 		 * hold up for long what is told from now on.
 		 */
 		if (making_way)
-			hold_until = ms_from(now, MAKE_WAY_MS);
+			hold_until = TimestampTzPlusMilliseconds(now, MAKE_WAY_MS);
 		else if (ij_visits_put_off_until() != DT_NOEND || trouble_until > now)
-			hold_until = ms_from(now, PUT_OFF_MS);
+			hold_until = TimestampTzPlusMilliseconds(now, PUT_OFF_MS);
 		else if (presence == IJ_INCOMPLETE)
-			hold_until = ms_from(now, INCOMPLETE_MS);
+			hold_until = TimestampTzPlusMilliseconds(now, INCOMPLETE_MS);
 
 		if (full_running)
 		{
@@ -389,10 +383,9 @@ visit_in_one_transaction(void)
 	PG_CATCH();
 	{
 		IjVisit    *culprit = visiting;
-
 		TimestampTz now = GetCurrentTimestamp();
 		bool		may_log = (culprit == NULL || culprit->logged_at == 0 ||
-							   now >= ms_from(culprit->logged_at, LOG_AGAIN_MS));
+							   now >= TimestampTzPlusMilliseconds(culprit->logged_at, LOG_AGAIN_MS));
 
 		recover(may_log);
 		if (culprit != NULL && may_log)
@@ -408,8 +401,8 @@ static void
 note_trouble(void)
 {
 	trouble++;
-	trouble_until = ms_from(GetCurrentTimestamp(),
-							ij_growing_pause(trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS));
+	trouble_until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												ij_growing_pause(trouble, TROUBLE_FIRST_MS, TROUBLE_LAST_MS));
 	ij_worker_set_activity(IJ_WORKER_BACKING_OFF);
 }
 
@@ -588,10 +581,10 @@ stop_for_others(TimestampTz now, bool idle)
 		return true;
 
 	/* all that was put off would wait for the old time: a successor begins anew */
-	if (now < ms_from(checked_at, -CLOCK_SET_BACK_MS))
+	if (now < TimestampTzPlusMilliseconds(checked_at, -CLOCK_SET_BACK_MS))
 		return true;
 
-	if (now >= ms_from(checked_at, idle ? DEMAND_CHECK_MS / 2 : DEMAND_CHECK_BUSY_MS) ||
+	if (now >= TimestampTzPlusMilliseconds(checked_at, idle ? DEMAND_CHECK_MS / 2 : DEMAND_CHECK_BUSY_MS) ||
 		now < checked_at)
 	{
 		checked_at = now;
@@ -604,7 +597,7 @@ stop_for_others(TimestampTz now, bool idle)
 
 	ij_worker_get(&database);
 	return database.yield_wanted && (full_cursor == NULL || flat_cursor(&cursor)) &&
-		(idle || now >= ms_from(database.started_at, QUANTUM_MS));
+		(idle || now >= TimestampTzPlusMilliseconds(database.started_at, QUANTUM_MS));
 }
 
 /* fill "ready" for this turn */
@@ -704,7 +697,7 @@ worker_sleep(TimestampTz now, TimestampTz until)
 
 	if (wait_event == 0)
 		wait_event = ij_wait_event_new("IotJobsWorkerMain");
-	until = Min(until, ms_from(now, DEMAND_CHECK_MS));
+	until = Min(until, TimestampTzPlusMilliseconds(now, DEMAND_CHECK_MS));
 	timeout = TimestampDifferenceMilliseconds(now, until);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout, wait_event);
 	ResetLatch(MyLatch);
@@ -785,7 +778,7 @@ work_until_there_is_a_reason_to_leave(void)
 		}
 		if (stop_for_others(now, true))
 			return;
-		idle_until = ms_from(idle_since, (int64) ij_guc_worker_idle_timeout * 1000);
+		idle_until = idle_since + ij_guc_worker_idle_timeout * USECS_PER_SEC;
 		if (now >= trouble_until && now >= idle_until && ij_visits_put_off_until() == DT_NOEND)
 			return;
 		if (now < trouble_until)
