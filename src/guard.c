@@ -299,6 +299,33 @@ check_protocol(FunctionCallInfo fcinfo, bool before)
 				 errmsg("function must be called as a row trigger %s the change", before ? "before" : "after")));
 }
 
+/* The row that a BEFORE trigger gives back, once one of these has had its say about it. */
+static Datum
+guard(FunctionCallInfo fcinfo, void (*on_insert)(GuardRow *new),
+	  void (*on_update)(const GuardRow *old, GuardRow *new), void (*on_delete)(const GuardRow *old))
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	GuardRow	old = {0};
+	GuardRow	new = {0};
+
+	check_protocol(fcinfo, true);
+	ij_catalog_use(fcinfo);
+	ij_launcher_ensure();
+
+	old.rel = new.rel = trigdata->tg_relation;
+	old.tuple = new.tuple = trigdata->tg_trigtuple;
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		on_insert(&new);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+	{
+		new.tuple = trigdata->tg_newtuple;
+		on_update(&old, &new);
+	}
+	else
+		on_delete(&old);
+	return PointerGetDatum(finished(&new));
+}
+
 /* ------------------------------------------------------------------------
  * Executions
  * ------------------------------------------------------------------------
@@ -504,44 +531,24 @@ guard_execution_update(const GuardRow *old, GuardRow *new)
 		ij_tell_ended(get_text(new, "tenant_id"), get_text(new, "job_id"), get_text(new, "device_id"));
 }
 
+static void
+guard_execution_delete(const GuardRow *old)
+{
+	ij_tell_hidden();
+	if (has_ids(old, true))
+		ij_tell_ended(get_text(old, "tenant_id"), get_text(old, "job_id"), get_text(old, "device_id"));
+	unsettle_counts(old);
+}
+
 Datum
 iot_jobs_guard_execution(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	GuardRow	old = {0};
-	GuardRow	new = {0};
-
-	check_protocol(fcinfo, true);
-	ij_catalog_use(fcinfo);
-	ij_launcher_ensure();
-
 	/*
 	 * Whoever is trusted has seen the executions of his job before a trigger came to this
 	 * one, which one after us may still put into that job.
 	 */
 	trusted_job.transaction = InvalidLocalTransactionId;
-
-	old.rel = new.rel = trigdata->tg_relation;
-	old.tuple = trigdata->tg_trigtuple;
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-	{
-		new.tuple = trigdata->tg_trigtuple;
-		guard_execution_insert(&new);
-	}
-	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-	{
-		new.tuple = trigdata->tg_newtuple;
-		guard_execution_update(&old, &new);
-	}
-	else
-	{
-		ij_tell_hidden();
-		if (has_ids(&old, true))
-			ij_tell_ended(get_text(&old, "tenant_id"), get_text(&old, "job_id"), get_text(&old, "device_id"));
-		unsettle_counts(&old);
-		return PointerGetDatum(old.tuple);
-	}
-	return PointerGetDatum(finished(&new));
+	return guard(fcinfo, guard_execution_insert, guard_execution_update, guard_execution_delete);
 }
 
 /* ------------------------------------------------------------------------
@@ -691,32 +698,7 @@ guard_job_delete(const GuardRow *old)
 Datum
 iot_jobs_guard_job(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	GuardRow	old = {0};
-	GuardRow	new = {0};
-
-	check_protocol(fcinfo, true);
-	ij_catalog_use(fcinfo);
-	ij_launcher_ensure();
-
-	old.rel = new.rel = trigdata->tg_relation;
-	old.tuple = trigdata->tg_trigtuple;
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-	{
-		new.tuple = trigdata->tg_trigtuple;
-		guard_job_insert(&new);
-	}
-	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-	{
-		new.tuple = trigdata->tg_newtuple;
-		guard_job_update(&old, &new);
-	}
-	else
-	{
-		guard_job_delete(&old);
-		return PointerGetDatum(old.tuple);
-	}
-	return PointerGetDatum(finished(&new));
+	return guard(fcinfo, guard_job_insert, guard_job_update, guard_job_delete);
 }
 
 /*
