@@ -164,11 +164,7 @@ ij_told_enqueue(IjToldQueue *queue, int owner, const IjTold *told)
 	entry->owner = owner;
 	entry->next_in_bucket = *bucket;
 	*bucket = n;
-	entry->told.tenant_len = told->tenant_len;
-	entry->told.job_len = told->job_len;
-	entry->told.due = told->due;
-	memcpy(entry->told.bytes, told->bytes, told->tenant_len + told->job_len);
-
+	entry->told = *told;
 	entry->next_in_queue = NOTHING;
 	if (queue->first == NOTHING)
 		queue->first = n;
