@@ -126,20 +126,14 @@ table_id(Oid relation)
 	return ((uint64) MyDatabaseId << 32) | relation;
 }
 
-static uint64
-hash_ids(const text *tenant_id, const text *job_id, uint64 seed)
-{
-	return ij_hash_text(job_id, ij_hash_text(tenant_id, seed));
-}
-
 IjCounterKey
 ij_counter_key(const IjCountedTable *table, const text *tenant_id, const text *job_id)
 {
 	uint64		place = hash_combine64(table_id(table->relation), table->life);
 	IjCounterKey key;
 
-	key.a = hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[0], place));
-	key.b = hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[1], place));
+	key.a = ij_hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[0], place));
+	key.b = ij_hash_ids(tenant_id, job_id, hash_combine64(counters->seeds[1], place));
 	return key;
 }
 

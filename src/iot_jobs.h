@@ -52,6 +52,12 @@ ij_hash_text(const text *value, uint64 seed)
 							   VARSIZE_ANY_EXHDR(value), seed);
 }
 
+static inline uint64
+ij_hash_ids(const text *tenant_id, const text *job_id, uint64 seed)
+{
+	return ij_hash_text(job_id, ij_hash_text(tenant_id, seed));
+}
+
 /* longest id a caller may give, in characters; AWS allows 64 for a job and 128 for a thing */
 #define IJ_MAX_ID_CHARS				255
 

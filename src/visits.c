@@ -70,12 +70,6 @@ ij_visits_init(void)
  * ------------------------------------------------------------------------
  */
 
-static uint64
-hash_ids(const text *tenant_id, const text *job_id)
-{
-	return ij_hash_text(job_id, ij_hash_text(tenant_id, 0));
-}
-
 /* the one of this job, if it is ready or put off */
 static IjVisit *
 find(uint64 hash, const text *tenant_id, const text *job_id)
@@ -144,7 +138,7 @@ put_off_visit(IjVisit *visit, int64 ms)
 void
 ij_visits_add(const text *tenant_id, const text *job_id, bool due)
 {
-	uint64		hash = hash_ids(tenant_id, job_id);
+	uint64		hash = ij_hash_ids(tenant_id, job_id, 0);
 	MemoryContext old_context;
 	IjVisit    *visit;
 
