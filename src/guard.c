@@ -354,7 +354,7 @@ require_open_job(const text *tenant_id, const text *job_id)
 		ij_error_job_not_found(tenant_id, job_id);
 
 	ij_catalog_become_owner(&identity);
-	found = ij_store_guard_lock_job(tenant_id, job_id, &job.status, &job.expires, &job.expires_at);
+	found = ij_store_guard_lock_job(tenant_id, job_id, &job);
 	ij_catalog_become_again(&identity);
 	IJ_FAULT(guard_holds_job);
 	if (!found)

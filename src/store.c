@@ -37,6 +37,15 @@ read_listed_execution(const IjRow *row, void *result)
 }
 
 static void
+read_guarded_job(const IjRow *row, void *result)
+{
+	IjJob	   *job = result;
+
+	job->status = ij_rows_job_status(ij_rows_text(row, 1));
+	job->expires = ij_rows_timestamp(row, 2, &job->expires_at);
+}
+
+static void
 read_key(const IjRow *row, void *result)
 {
 	IjJobKey   *key = result;
@@ -425,7 +434,6 @@ change_args(const IjExecutionChange *change)
 {
 	IjArgs		args = execution_args(change->tenant_id, change->job_id, change->device_id);
 
-	args.nulls[2] = ' ';
 	ij_arg_word(&args, ij_exec_status_name(change->to));
 	ij_arg_jsonb(&args, change->status_details);
 	ij_arg(&args, BoolGetDatum(ij_exec_is_started(change->to)), false);
@@ -475,7 +483,6 @@ delete_args(const text *tenant_id, const text *job_id, const text *device_id, in
 {
 	IjArgs		args = execution_args(tenant_id, job_id, device_id);
 
-	args.nulls[2] = ' ';
 	ij_arg_statuses(&args, statuses);
 	return args;
 }
@@ -562,6 +569,7 @@ for_each_locked(IjStatement lock, const IjExecutionChange *change, const text *f
 	{
 		/* argument 3 of every statement about one execution is its device */
 		action_args->values[2] = SPI_getbinval(batch->vals[i], batch->tupdesc, 1, &isnull);
+		action_args->nulls[2] = ' ';
 		/* a trigger of the operator may have kept the row, or its status */
 		if (ij_query_execute(action, action_args) > 0 &&
 			(action == IJ_SQL_DELETE_EXECUTION || ij_rows_exec_status(ij_rows_text(IJ_QUERY_ROW(0), 4)) == change->to))
@@ -664,21 +672,11 @@ ij_store_end_addition(IjAddition *addition)
  */
 
 bool
-ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
-						bool *expires, TimestampTz *expires_at)
+ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJob *job)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
-	bool		found;
 
-	ij_query_begin();
-	found = ij_query_run(IJ_SQL_GUARD_LOCK_JOB, InvalidOid, &args, IJ_SEES_LATEST) > 0;
-	if (found)
-	{
-		*status = ij_rows_job_status(ij_rows_text(IJ_QUERY_ROW(0), 1));
-		*expires = ij_rows_timestamp(IJ_QUERY_ROW(0), 2, expires_at);
-	}
-	ij_query_end();
-	return found;
+	return ij_query_fetch_one(IJ_SQL_GUARD_LOCK_JOB, &args, IJ_SEES_LATEST, read_guarded_job, job);
 }
 
 /* How many rows does this statement find for a tenant? */

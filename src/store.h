@@ -147,9 +147,8 @@ extern void ij_store_end_addition(IjAddition *addition);
 /* end the QUEUED executions of CANCELED jobs, which only an unguarded race can leave */
 extern void ij_store_end_orphans(Jsonb *status_details);
 
-/* for the guards, which act as the owner of the tables and see the latest state */
-extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJobStatus *status,
-									bool *expires, TimestampTz *expires_at);
+/* for the guards, which act as the owner of the tables and see the latest state: status and expiry */
+extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, IjJob *job);
 
 /* of the table tenants, as whoever reads it */
 extern bool ij_store_tenant_exists(const text *tenant_id);
