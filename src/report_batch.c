@@ -228,10 +228,7 @@ ij_report_batch_apply(const text *tenant_id, IjBatchReport *reports, int count)
 	qsort_arg(sound, n, sizeof(IjBatchReport *), compare_reports, &order);
 	changes = ij_store_begin_changes(tenant_id);
 	for (int i = 0; i < n; i++)
-	{
 		sound[i]->outcome = ij_execution_report(changes, &sound[i]->report, &sound[i]->now);
-		sound[i]->known = (sound[i]->outcome != IJ_OUTCOME_NOT_FOUND);
-	}
 	ij_store_end_changes(changes);
 }
 
@@ -283,6 +280,8 @@ text_value(const char *string, Datum *value, bool *isnull)
 void
 ij_report_batch_values(const IjBatchReport *batch, Datum *values, bool *nulls)
 {
+	bool		known = (batch->complaint == NULL && batch->outcome != IJ_OUTCOME_NOT_FOUND);
+
 	memset(nulls, 0, IJ_REPORT_OUTCOME_COLUMNS * sizeof(bool));
 	values[0] = Int32GetDatum(batch->number);
 	values[1] = PointerGetDatum(batch->report.job_id);
@@ -292,7 +291,7 @@ ij_report_batch_values(const IjBatchReport *batch, Datum *values, bool *nulls)
 	values[3] = BoolGetDatum(batch->complaint == NULL && batch->outcome == IJ_OUTCOME_ACCEPTED);
 	text_value(outcome_sqlstate(batch), &values[4], &nulls[4]);
 	text_value(batch->complaint ? batch->complaint : outcome_message(batch), &values[5], &nulls[5]);
-	text_value(batch->known ? ij_exec_status_name(batch->now.status) : NULL, &values[6], &nulls[6]);
+	text_value(known ? ij_exec_status_name(batch->now.status) : NULL, &values[6], &nulls[6]);
 	values[7] = Int64GetDatum(batch->now.execution_number);
-	nulls[7] = !batch->known;
+	nulls[7] = !known;
 }

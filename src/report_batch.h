@@ -18,8 +18,7 @@ typedef struct IjBatchReport
 	const char *complaint;		/* why it is malformed; NULL if it is not */
 	IjReport	report;			/* if there is a complaint, what could be read of it; NULL: not that */
 	IjOutcome	outcome;
-	bool		known;			/* is "now" valid? */
-	IjExecution now;
+	IjExecution now;			/* unless it is malformed, or not found */
 } IjBatchReport;
 
 /* NULL, or why a device cannot report this status */
