@@ -7,8 +7,6 @@
 
 #include "iot_jobs.h"
 
-#include "utils/elog.h"
-
 #include "compat.h"
 
 #define IJ_ERRCODE_NOT_FOUND			MAKE_SQLSTATE('I','J','0','0','1')

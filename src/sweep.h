@@ -10,11 +10,6 @@
 
 #include "postgres.h"
 
-#include "datatype/timestamp.h"
-#include "nodes/pg_list.h"
-
-#include "store.h"
-
 typedef struct IjSweepCounts
 {
 	int64		expired;		/* executions that became TIMED_OUT */

@@ -21,6 +21,7 @@
 
 #include "databases.h"
 #include "iot_jobs.h"
+#include "store.h"
 #include "told.h"
 #include "visits.h"
 

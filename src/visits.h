@@ -2,8 +2,8 @@
  * visits.h
  *		The jobs that a worker is to visit.
  */
-#ifndef IOT_JOBS_VISITS_H
-#define IOT_JOBS_VISITS_H
+#ifndef IJ_VISITS_H
+#define IJ_VISITS_H
 
 #include "postgres.h"
 
@@ -53,4 +53,4 @@ extern bool ij_visits_blame(void);
 extern void ij_visits_forget(void);
 extern void ij_visits_give_back(void);
 
-#endif							/* IOT_JOBS_VISITS_H */
+#endif							/* IJ_VISITS_H */
