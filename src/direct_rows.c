@@ -43,12 +43,6 @@ ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column)
 	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
 
-static IjExecStatus
-status_of(const IjDirect *direct, TupleTableSlot *slot)
-{
-	return ij_rows_exec_status(ij_slot_text(slot, direct->shape->columns[IJ_E_STATUS]));
-}
-
 bool
 ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status)
 {
@@ -201,9 +195,8 @@ static bool
 meets(IjDirect *direct, const IjExecutionChange *change)
 {
 	const AttrNumber *columns = direct->shape->columns;
-	IjExecStatus status;
 
-	return ij_direct_has_status(direct, direct->found, change->from, &status) &&
+	return ij_direct_has_status(direct, direct->found, change->from, &direct->was) &&
 		(!change->expects || number_of(direct, direct->found) == change->expected_number) &&
 		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_JOB_ID]), change->job_id) &&
 		ij_same_text(ij_slot_text(direct->found, columns[IJ_E_TENANT_ID]), direct->tenant_id) &&
@@ -234,7 +227,7 @@ is_stale_start(IjDirect *direct, const IjExecutionChange *change, TimestampTz st
 	ij_slot_timestamp(direct->found, columns[IJ_E_QUEUED_AT], &queued);
 	if (started >= queued)
 		return false;
-	if (status_of(direct, direct->found) != change->to)
+	if (direct->was != change->to)
 		return true;
 	details = ij_slot_copy_jsonb(direct->found, columns[IJ_E_STATUS_DETAILS]);
 	return change->status_details != NULL &&
@@ -354,14 +347,10 @@ update_found(IjDirect *direct, const IjExecutionChange *change)
 	old = MemoryContextSwitchTo(direct->row_context);
 	make_changed(direct, change);
 	result = ij_direct_put(direct, open);
-	if (result == TM_Ok)
-	{
-		direct->was = status_of(direct, direct->found);
-		if (!open)
-			ij_tell_ended(ij_slot_text(direct->changed, columns[IJ_E_TENANT_ID]),
-						  ij_slot_text(direct->changed, columns[IJ_E_JOB_ID]),
-						  ij_slot_text(direct->changed, columns[IJ_E_DEVICE_ID]));
-	}
+	if (result == TM_Ok && !open)
+		ij_tell_ended(ij_slot_text(direct->changed, columns[IJ_E_TENANT_ID]),
+					  ij_slot_text(direct->changed, columns[IJ_E_JOB_ID]),
+					  ij_slot_text(direct->changed, columns[IJ_E_DEVICE_ID]));
 	MemoryContextSwitchTo(old);
 	return result;
 }
@@ -375,7 +364,6 @@ delete_found(IjDirect *direct, const IjExecutionChange *change)
 
 	if (result == TM_Ok)
 	{
-		direct->was = status_of(direct, direct->found);
 		ij_tell_hidden();
 		ij_tell_ended(direct->tenant_id, change->job_id,
 					  ij_slot_text(direct->found, direct->shape->columns[IJ_E_DEVICE_ID]));

@@ -48,7 +48,7 @@ struct IjDirect
 	MemoryContext row_context;	/* as long as the row that is changed */
 	TupleTableSlot *found;		/* the row looked at */
 	TupleTableSlot *changed;	/* its new version */
-	IjExecStatus was;			/* its status, before it was changed or deleted */
+	IjExecStatus was;			/* the status of "found", if that is one to be changed or deleted */
 	IjWalk		by_key;
 	IjWalk		by_device;
 	Relation	indexes[IJ_SHAPE_INDEXES];	/* where its entries go, if they are open */
