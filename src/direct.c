@@ -166,7 +166,7 @@ ij_direct_get(IjDirect *direct, const text *job_id, const text *device_id, IjExe
 	ij_walk_execution(direct, job_id, device_id);
 	if (!ij_walk_next(&direct->by_key, direct->found))
 		return false;
-	ij_rows_read_execution(IJ_DIRECT_ROW(direct, direct->found), execution);
+	ij_rows_read_execution(IJ_SLOT_ROW(direct->found, direct->shape), execution);
 	return true;
 }
 
@@ -223,7 +223,7 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 		!ij_direct_do(direct, change, CMD_UPDATE, IJ_LOCK_WAIT))
 		return false;
 	ij_direct_moved(direct, change->job_id, direct->was, change->to, 1);
-	ij_rows_read_execution(IJ_DIRECT_ROW(direct, direct->changed), execution);
+	ij_rows_read_execution(IJ_SLOT_ROW(direct->changed, direct->shape), execution);
 	return true;
 }
 

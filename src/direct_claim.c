@@ -27,20 +27,13 @@
 /* the jobs that a command read last; a batch of claims comes back to a few */
 #define JOBS_READ	8
 
-typedef struct JobRead
-{
-	text	   *job_id;			/* NULL: free */
-	IjJobStatus status;
-	IjExecutionDocument document;	/* without the execution */
-} JobRead;
-
 struct IjClaiming
 {
 	Relation	jobs;
 	const IjShape *jobs_shape;
 	TupleTableSlot *job;
 	IjWalk		jobs_by_key;
-	JobRead		jobs_read[JOBS_READ];
+	IjJob		jobs_read[JOBS_READ];	/* without job_id: free */
 	int			next_job_read;
 	TupleTableSlot *ahead;		/* the row after the device's, in a walk of all devices */
 	IjWalk		devices;
@@ -301,56 +294,43 @@ close_queue(Queue *queue)
 	pfree(queue);
 }
 
-/* Read a job into a place for it; no id stays there if it is not seen. */
-static void
-read_job(IjDirect *direct, const text *job_id, JobRead *read)
-{
-	IjClaiming *claiming = direct->claiming;
-	const AttrNumber *columns = claiming->jobs_shape->columns;
-	TupleTableSlot *slot = claiming->job;
-
-	read->job_id = NULL;
-	ij_walk_row_of_job(direct, &claiming->jobs_by_key, claiming->jobs, claiming->jobs_shape, job_id);
-	if (!ij_walk_next(&claiming->jobs_by_key, slot))
-		return;
-	read->job_id = ij_copy_text(job_id);
-	read->status = ij_rows_job_status(ij_slot_text(slot, columns[IJ_J_STATUS]));
-	read->document.document_type = ij_copy_text(ij_slot_text(slot, columns[IJ_J_DOCUMENT_TYPE]));
-	read->document.document_params = ij_slot_copy_jsonb(slot, columns[IJ_J_DOCUMENT_PARAMS]);
-	read->document.expires = ij_slot_timestamp(slot, columns[IJ_J_EXPIRES_AT], &read->document.expires_at);
-	ExecClearTuple(slot);
-}
-
 /* NULL if there is none that the command sees. */
-static const JobRead *
+static const IjJob *
 find_job(IjDirect *direct, const text *job_id)
 {
 	IjClaiming *claiming = direct->claiming;
-	JobRead    *read;
+	TupleTableSlot *slot = claiming->job;
+	IjJob	   *job;
 
 	for (int i = 0; i < JOBS_READ; i++)
 	{
-		read = &claiming->jobs_read[i];
-		if (read->job_id != NULL && ij_same_text(read->job_id, job_id))
-			return read;
+		job = &claiming->jobs_read[i];
+		if (job->job_id != NULL && ij_same_text(job->job_id, job_id))
+			return job;
 	}
-	read = &claiming->jobs_read[claiming->next_job_read++ % JOBS_READ];
-	read_job(direct, job_id, read);
-	return read->job_id ? read : NULL;
+	ij_walk_row_of_job(direct, &claiming->jobs_by_key, claiming->jobs, claiming->jobs_shape, job_id);
+	if (!ij_walk_next(&claiming->jobs_by_key, slot))
+		return NULL;
+	job = &claiming->jobs_read[claiming->next_job_read++ % JOBS_READ];
+	ij_rows_read_job(IJ_SLOT_ROW(slot, claiming->jobs_shape), job);
+	ExecClearTuple(slot);
+	return job;
 }
 
 /* The job's document, if a device may have, or start, an execution of it now; it is shared by all that have it. */
 static bool
 get_document(IjDirect *direct, const text *job_id, bool start, IjExecutionDocument *document)
 {
-	const JobRead *job = find_job(direct, job_id);
+	const IjJob *job = find_job(direct, job_id);
 
 	if (job == NULL || job->status == IJ_JOB_DELETION_IN_PROGRESS)
 		return false;
-	if (start && (job->status != IJ_JOB_IN_PROGRESS ||
-				  (job->document.expires && job->document.expires_at <= direct->now)))
+	if (start && (job->status != IJ_JOB_IN_PROGRESS || (job->expires && job->expires_at <= direct->now)))
 		return false;
-	*document = job->document;
+	document->document_type = job->document_type;
+	document->document_params = job->document_params;
+	document->expires = job->expires;
+	document->expires_at = job->expires_at;
 	return true;
 }
 
@@ -378,14 +358,14 @@ claim(IjDirect *direct, Queue *queue, Jsonb *status_details, IjExecutionDocument
 			/* resumed as it is */
 			if (table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->snapshot, direct->found))
 			{
-				ij_rows_read_execution(IJ_DIRECT_ROW(direct, direct->found), &document->execution);
+				ij_rows_read_execution(IJ_SLOT_ROW(direct->found, direct->shape), &document->execution);
 				return true;
 			}
 		}
 		else if (ij_direct_do_locked(direct, candidate->tid, &change, CMD_UPDATE, IJ_LOCK_SKIP))
 		{
 			ij_direct_moved(direct, change.job_id, IJ_EXEC_QUEUED, IJ_EXEC_IN_PROGRESS, 1);
-			ij_rows_read_execution(IJ_DIRECT_ROW(direct, direct->changed), &document->execution);
+			ij_rows_read_execution(IJ_SLOT_ROW(direct->changed, direct->shape), &document->execution);
 			return true;
 		}
 	}

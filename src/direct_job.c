@@ -31,7 +31,7 @@ ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job)
 {
 	if (!find_job(direct, job_id))
 		return false;
-	ij_rows_read_job(IJ_DIRECT_ROW(direct, direct->found), job);
+	ij_rows_read_job(IJ_SLOT_ROW(direct->found, direct->shape), job);
 	return true;
 }
 
@@ -41,7 +41,7 @@ ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job)
 	if (!find_job(direct, job_id) ||
 		!ij_direct_lock(direct, direct->found->tts_tid, LockTupleNoKeyExclusive, IJ_LOCK_SKIP))
 		return false;
-	ij_rows_read_job(IJ_DIRECT_ROW(direct, direct->found), job);
+	ij_rows_read_job(IJ_SLOT_ROW(direct->found, direct->shape), job);
 	/* its latest version may be called otherwise */
 	return ij_same_text(job->job_id, job_id) && ij_same_text(job->tenant_id, direct->tenant_id);
 }

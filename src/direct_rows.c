@@ -34,15 +34,6 @@
  * ------------------------------------------------------------------------
  */
 
-Jsonb *
-ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column)
-{
-	bool		isnull;
-	Datum		value = slot_getattr(slot, column, &isnull);
-
-	return isnull ? NULL : DatumGetJsonbPCopy(value);
-}
-
 bool
 ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status)
 {
@@ -222,16 +213,16 @@ is_stale_start(IjDirect *direct, const IjExecutionChange *change, TimestampTz st
 {
 	const AttrNumber *columns = direct->shape->columns;
 	TimestampTz queued;
-	Jsonb	   *details;
+	const text *details;
 
 	ij_slot_timestamp(direct->found, columns[IJ_E_QUEUED_AT], &queued);
 	if (started >= queued)
 		return false;
 	if (direct->was != change->to)
 		return true;
-	details = ij_slot_copy_jsonb(direct->found, columns[IJ_E_STATUS_DETAILS]);
+	details = ij_slot_text(direct->found, columns[IJ_E_STATUS_DETAILS]);
 	return change->status_details != NULL &&
-		(details == NULL || !ij_same_text((text *) details, (text *) change->status_details));
+		(details == NULL || !ij_same_text(details, (const text *) change->status_details));
 }
 
 /* Begin the next version of the row in "found": it is the same. */

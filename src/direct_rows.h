@@ -57,6 +57,7 @@ struct IjDirect
 
 /* --- a column of a row --- */
 
+/* of any type of variable length */
 static inline text *
 ij_slot_text(TupleTableSlot *slot, AttrNumber column)
 {
@@ -77,14 +78,13 @@ ij_slot_timestamp(TupleTableSlot *slot, AttrNumber column, TimestampTz *result)
 	return !isnull;
 }
 
-extern Jsonb *ij_slot_copy_jsonb(TupleTableSlot *slot, AttrNumber column);
 
 /* has the row one of these?  as SQL would say: one that is none of ours is no error */
 extern bool ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status);
 
 /* the row in a slot, for the readers of rows.h: their columns are those of shape.h, in that order */
-#define IJ_DIRECT_ROW(direct, row_slot) \
-	(&(const IjRow){.desc = (row_slot)->tts_tupleDescriptor, .slot = (row_slot), .columns = (direct)->shape->columns})
+#define IJ_SLOT_ROW(row_slot, shape) \
+	(&(const IjRow){.desc = (row_slot)->tts_tupleDescriptor, .slot = (row_slot), .columns = (shape)->columns})
 
 /*
  * --- walks: the keys are the same in number each time; no text is the empty one,
