@@ -28,7 +28,6 @@ OBJS = \
 	src/direct.o \
 	src/direct_claim.o \
 	src/direct_insert.o \
-	src/direct_job.o \
 	src/direct_rows.o \
 	src/errors.o \
 	src/executions.o \

@@ -35,7 +35,7 @@ extern int64 ij_direct_close_executions(IjDirect *direct, const IjExecutionChang
 extern int64 ij_direct_delete_executions(IjDirect *direct, const IjExecutionChange *any, const text *from,
 										 int64 limit, text **last);
 
-/* jobs, in direct_job.c */
+/* jobs */
 extern bool ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job);
 extern bool ij_direct_lock_job(IjDirect *direct, const text *job_id, IjJob *job);	/* false: gone, or held */
 extern bool ij_direct_complete_job(IjDirect *direct, const text *job_id);	/* false: it is not IN_PROGRESS any more */

@@ -2,7 +2,7 @@
  * direct_rows.h
  *		Finding, reading, locking and changing one row the direct way.
  *
- * What direct.c, direct_claim.c and direct_job.c are made of; nobody else needs it.
+ * What direct.c and direct_claim.c are made of; nobody else needs it.
  */
 #ifndef IJ_DIRECT_ROWS_H
 #define IJ_DIRECT_ROWS_H
