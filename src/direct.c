@@ -262,9 +262,9 @@ limit_patience(void)
  * Update or delete the executions of a job from this device on, up to a limit; *last is
  * the device at which the limit was reached, or NULL.
  */
-static int64
-do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock,
-		  const text *from, int64 limit, text **last)
+int64
+ij_direct_do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, const text *from, IjLock lock,
+					int64 limit, text **last, bool *gave_way)
 {
 	int			to = (what == CMD_DELETE) ? IJ_NO_EXECUTION : (int) change->to;
 	int64		count = 0;
@@ -272,6 +272,7 @@ do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLoc
 	int			level = (lock == IJ_LOCK_SKIP) ? limit_patience() : 0;
 
 	direct->is_mass = true;
+	direct->gave_way = gave_way;
 	*last = NULL;
 	ij_walk_job(direct, change->job_id, from);
 	while (count < limit && next_of_job(direct))
@@ -289,20 +290,6 @@ do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLoc
 	if (level > 0)
 		AtEOXact_GUC(true, level);
 	return count;
-}
-
-int64
-ij_direct_close_executions(IjDirect *direct, const IjExecutionChange *change, const text *from, IjLock lock,
-						   int64 limit, text **last, bool *gave_way)
-{
-	direct->gave_way = gave_way;
-	return do_to_job(direct, change, CMD_UPDATE, lock, from, limit, last);
-}
-
-int64
-ij_direct_delete_executions(IjDirect *direct, const IjExecutionChange *any, const text *from, int64 limit, text **last)
-{
-	return do_to_job(direct, any, CMD_DELETE, IJ_LOCK_SKIP, from, limit, last);
 }
 
 /* ------------------------------------------------------------------------

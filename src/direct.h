@@ -12,6 +12,7 @@
 
 #include "iot_jobs.h"
 
+#include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 
 #include "shape.h"
@@ -30,10 +31,8 @@ extern bool ij_direct_start_next(IjDirect *direct, const text *device_id, Jsonb 
 								 IjExecutionDocument *document);
 extern List *ij_direct_claim(IjDirect *direct, const Datum *device_ids, int count, int rounds, int limit);
 extern List *ij_direct_claim_from(IjDirect *direct, const text *after, int devices, int limit, text **last);
-extern int64 ij_direct_close_executions(IjDirect *direct, const IjExecutionChange *change, const text *from, IjLock lock,
-										int64 limit, text **last, bool *gave_way);
-extern int64 ij_direct_delete_executions(IjDirect *direct, const IjExecutionChange *any, const text *from,
-										 int64 limit, text **last);
+extern int64 ij_direct_do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType what, const text *from,
+								 IjLock lock, int64 limit, text **last, bool *gave_way);
 
 /* jobs */
 extern bool ij_direct_get_job(IjDirect *direct, const text *job_id, IjJob *job);

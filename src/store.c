@@ -597,7 +597,7 @@ ij_store_close_executions(const IjExecutionChange *change, const text *from, IjL
 
 	if (direct != NULL)
 	{
-		count = ij_direct_close_executions(direct, change, from, lock, limit, last, gave_way);
+		count = ij_direct_do_to_job(direct, change, CMD_UPDATE, from, lock, limit, last, gave_way);
 		ij_direct_close(direct);
 		return count;
 	}
@@ -617,7 +617,7 @@ ij_store_delete_executions(const text *tenant_id, const text *job_id, const text
 
 	if (direct != NULL)
 	{
-		count = ij_direct_delete_executions(direct, &any, from, limit, last);
+		count = ij_direct_do_to_job(direct, &any, CMD_DELETE, from, IJ_LOCK_SKIP, limit, last, NULL);
 		ij_direct_close(direct);
 		return count;
 	}
