@@ -350,20 +350,6 @@ ij_query_read_rows(MemoryContext caller, size_t size, IjRowReader reader)
 	return result;
 }
 
-/* Read the first row, if there is one, in the caller's context. */
-static bool
-read_one(MemoryContext caller, IjRowReader reader, void *result)
-{
-	MemoryContext old;
-
-	if (SPI_processed == 0)
-		return false;
-	old = MemoryContextSwitchTo(caller);
-	reader(IJ_QUERY_ROW(0), result);
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
 /* Run a statement that yields at most one row of interest. */
 bool
 ij_query_fetch_one(IjStatement id, IjArgs *args, IjSight sight, IjRowReader reader, void *result)
@@ -372,8 +358,14 @@ ij_query_fetch_one(IjStatement id, IjArgs *args, IjSight sight, IjRowReader read
 	bool		found;
 
 	ij_query_begin();
-	ij_query_run(id, InvalidOid, args, sight);
-	found = read_one(caller, reader, result);
+	found = ij_query_run(id, InvalidOid, args, sight) > 0;
+	if (found)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		reader(IJ_QUERY_ROW(0), result);
+		MemoryContextSwitchTo(old);
+	}
 	ij_query_end();
 	return found;
 }
