@@ -129,8 +129,10 @@ ij_root_may_register_launcher(TimestampTz now)
 	bool		may;
 
 	LWLockAcquire(&ij_root->lock, LW_EXCLUSIVE);
+	/* a clock that was set back must not make us wait until the old time comes again */
 	may = ij_root->launcher_pid == 0 &&
-		now >= TimestampTzPlusMilliseconds(ij_root->registered_at, REGISTER_PATIENCE_MS);
+		(now < ij_root->registered_at ||
+		 now >= TimestampTzPlusMilliseconds(ij_root->registered_at, REGISTER_PATIENCE_MS));
 	if (may)
 		ij_root->registered_at = now;
 	LWLockRelease(&ij_root->lock);

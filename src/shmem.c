@@ -70,7 +70,7 @@ static const Part parts[] = {
 
 static bool attached = false;	/* to the area */
 
-static TimestampTz attach_again_at = 0;
+static TimestampTz attach_failed_at = 0;
 
 static Size
 area_size(void)
@@ -220,11 +220,11 @@ ij_shmem_attach(void)
 		return false;
 
 	now = GetCurrentTimestamp();
-	if (now < attach_again_at)
+	if (now >= attach_failed_at && now < TimestampTzPlusMilliseconds(attach_failed_at, ATTACH_RETRY_MS))
 		return false;
 	if (attach_quietly(&message))
 		return true;
-	attach_again_at = TimestampTzPlusMilliseconds(now, ATTACH_RETRY_MS);
+	attach_failed_at = now;
 
 	/* once a server if the root is there to remember, else once a process */
 	if (ij_root != NULL)
