@@ -250,13 +250,8 @@ ij_store_unfinished_jobs(const IjJobKey *after, int limit)
 {
 	IjArgs		args = {0};
 
-	if (after != NULL)
-		args = job_args(after->tenant_id, after->job_id);
-	else
-	{
-		ij_arg_word(&args, "");
-		ij_arg_word(&args, "");
-	}
+	ij_arg_from(&args, after->tenant_id);
+	ij_arg_from(&args, after->job_id);
 	ij_arg_limit(&args, limit);
 	return ij_query_fetch_all(IJ_SQL_UNFINISHED_JOBS, &args, IJ_SEES_NOW, sizeof(IjJobKey), read_key);
 }

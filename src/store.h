@@ -67,7 +67,7 @@ extern bool ij_store_delete_job(const text *tenant_id, const text *job_id);
  */
 extern List *ij_store_due_jobs(TimestampTz after, TimestampTz upto, int limit, TimestampTz *reached);
 
-/* the next ones, in key order after this one (NULL: the first), that are in progress or being deleted */
+/* the next ones, in key order after this one (its ids NULL: the first), that are in progress or being deleted */
 extern List *ij_store_unfinished_jobs(const IjJobKey *after, int limit);
 extern TimestampTz ij_store_next_deadline(TimestampTz after);	/* DT_NOEND: there is none */
 

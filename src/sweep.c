@@ -387,7 +387,7 @@ ij_sweep_run(int64 max_rows, IjSweepCounts *counts, bool *unfinished)
 	List	   *jobs;
 
 	*unfinished = false;
-	while (!*unfinished && (jobs = ij_store_unfinished_jobs(after.job_id ? &after : NULL, SWEEP_JOBS)) != NIL)
+	while (!*unfinished && (jobs = ij_store_unfinished_jobs(&after, SWEEP_JOBS)) != NIL)
 	{
 		const IjJobKey *last = llast(jobs);
 

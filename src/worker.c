@@ -99,7 +99,7 @@
 
 /* the look at all unfinished jobs */
 static bool full_running = false;
-static IjJobKey *full_cursor = NULL;	/* the last job listed; NULL at the start */
+static IjJobKey full_cursor;	/* the last job listed; its ids are NULL at the start */
 static int64 full_spent = 0;	/* microseconds of the turns that look at them, from 1; 0: none does */
 
 /* the deadlines that are being listed */
@@ -191,7 +191,7 @@ microseconds_since(instr_time began)
 static bool
 flat_cursor(IjTold *cursor)
 {
-	return full_cursor != NULL && ij_told_make(cursor, full_cursor->tenant_id, full_cursor->job_id, false);
+	return full_cursor.job_id != NULL && ij_told_make(cursor, full_cursor.tenant_id, full_cursor.job_id, false);
 }
 
 /*
@@ -426,24 +426,15 @@ static void
 set_full_cursor(const text *tenant_id, const text *job_id)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(TopMemoryContext);
-	IjJobKey   *old = full_cursor;
+	IjJobKey	fresh = {ij_copy_text(tenant_id), ij_copy_text(job_id)};
 
-	full_cursor = NULL;
-	if (tenant_id != NULL)
-	{
-		IjJobKey   *cursor = palloc(sizeof(IjJobKey));
-
-		cursor->tenant_id = ij_copy_text(tenant_id);
-		cursor->job_id = ij_copy_text(job_id);
-		full_cursor = cursor;
-	}
-	if (old != NULL)
-	{
-		pfree(old->tenant_id);
-		pfree(old->job_id);
-		pfree(old);
-	}
 	MemoryContextSwitchTo(old_context);
+	if (full_cursor.job_id != NULL)
+	{
+		pfree(full_cursor.tenant_id);
+		pfree(full_cursor.job_id);
+	}
+	full_cursor = fresh;
 }
 
 /* begin to look at all unfinished jobs if that is wanted */
@@ -466,7 +457,7 @@ take_wish_for_everything(void)
 static void
 list_unfinished_jobs(void)
 {
-	List	   *jobs = ij_store_unfinished_jobs(full_cursor, SOURCE_JOBS);
+	List	   *jobs = ij_store_unfinished_jobs(&full_cursor, SOURCE_JOBS);
 
 	ij_visits_add_due(jobs);
 	if (list_length(jobs) == SOURCE_JOBS)
@@ -596,7 +587,7 @@ stop_for_others(TimestampTz now, bool idle)
 	}
 
 	ij_worker_get(&database);
-	return database.yield_wanted && (full_cursor == NULL || flat_cursor(&cursor)) &&
+	return database.yield_wanted && (full_cursor.job_id == NULL || flat_cursor(&cursor)) &&
 		(idle || now >= TimestampTzPlusMilliseconds(database.started_at, QUANTUM_MS));
 }
 
