@@ -118,29 +118,29 @@ ij_executions_claim(const text *tenant_id, int max, Datum *device_ids, int count
 }
 
 /*
- * A claim that was slow does not take the mark back to where others were before.  The
+ * A claim that was slow does not take the place back to where others were before.  The
  * order is that of the index unless the column has a collation of its own.
  */
 static void
-advance_claim_mark(const text *tenant_id, const text *device_id, bool new_lap)
+advance_claim_place(const text *tenant_id, const text *device_id, bool new_lap)
 {
-	text	   *mark = new_lap ? NULL : ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
+	text	   *place = new_lap ? NULL : ij_hint_get(IJ_HINT_CLAIM_PLACE, tenant_id, NULL);
 
-	if (mark == NULL || ij_compare_text(device_id, mark, DEFAULT_COLLATION_OID) > 0)
-		ij_hint_set(IJ_HINT_CLAIM_MARK, tenant_id, NULL, device_id);
+	if (place == NULL || ij_compare_text(device_id, place, DEFAULT_COLLATION_OID) > 0)
+		ij_hint_set(IJ_HINT_CLAIM_PLACE, tenant_id, NULL, device_id);
 }
 
 /*
  * Walk the devices that have something QUEUED in the order of the device index,
  * round and round, one execution of each in turn, from where the last tenant-wide
- * claim stopped.  The mark is shared and only a hint: losing it, or two claims that
+ * claim stopped.  The place is shared and only a hint: losing it, or two claims that
  * start at the same place, costs fairness for one call and nothing else.
  */
 List *
 ij_executions_claim_any(const text *tenant_id, int max)
 {
 	List	   *result = NIL;
-	text	   *from = ij_hint_get(IJ_HINT_CLAIM_MARK, tenant_id, NULL);
+	text	   *from = ij_hint_get(IJ_HINT_CLAIM_PLACE, tenant_id, NULL);
 	bool		from_start = (from == NULL);
 	bool		new_lap = false;
 	int			lap_start = 0;
@@ -167,12 +167,12 @@ ij_executions_claim_any(const text *tenant_id, int max)
 		}
 	}
 
-	/* whoever got nothing, for want of rights perhaps, leaves the mark alone */
+	/* whoever got nothing, for want of rights perhaps, leaves the place alone */
 	if (result != NIL)
 	{
 		IjExecutionDocument *last = llast(result);
 
-		advance_claim_mark(tenant_id, last->execution.device_id, new_lap);
+		advance_claim_place(tenant_id, last->execution.device_id, new_lap);
 	}
 	return result;
 }

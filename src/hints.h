@@ -19,8 +19,8 @@
 typedef enum IjHintKind
 {
 	IJ_HINT_WITNESS,			/* (tenant, job): a device whose execution is known to be open */
-	IJ_HINT_SWEEP_MARK,			/* (tenant, job): where the next batch of a sweep starts */
-	IJ_HINT_CLAIM_MARK			/* (tenant): where the next tenant-wide claim starts */
+	IJ_HINT_SWEEP_PLACE,		/* (tenant, job): where the next batch of a sweep starts */
+	IJ_HINT_CLAIM_PLACE			/* (tenant): where the next tenant-wide claim starts */
 } IjHintKind;
 
 /* job_id is NULL for a hint about a tenant; returns a palloc'd text, or NULL if nothing is known */

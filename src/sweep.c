@@ -186,8 +186,8 @@ complete(IjJob *job, bool yields, IjSweepCounts *counts)
 static IjVisitResult
 expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 {
-	text	   *mark = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
-	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, mark,
+	text	   *place = ij_hint_get(IJ_HINT_SWEEP_PLACE, job->tenant_id, job->job_id);
+	text	   *from = ij_store_first_execution(job->tenant_id, job->job_id, place,
 												IJ_STATUS_BIT(IJ_EXEC_QUEUED), NULL);
 	text	   *last = NULL;
 	IjExecutionChange change = {.from = IJ_STATUS_BIT(IJ_EXEC_QUEUED), .to = IJ_EXEC_TIMED_OUT};
@@ -196,7 +196,7 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 	bool		open;
 	IjVisitResult result;
 
-	if (from == NULL && mark == NULL)
+	if (from == NULL && place == NULL)
 		return complete(job, yields, counts);
 	if (!ij_store_lock_job(job->tenant_id, job->job_id, IJ_LOCK_SKIP, job))
 		return IJ_VISIT_LOCKED;
@@ -221,22 +221,22 @@ expire(IjJob *job, bool yields, int64 max_rows, IjSweepCounts *counts)
 		return IJ_VISIT_GAVE_WAY;
 	if (changed > 0 && last != NULL)
 	{
-		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
+		ij_hint_set(IJ_HINT_SWEEP_PLACE, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;
 	}
-	ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	ij_hint_forget(IJ_HINT_SWEEP_PLACE, job->tenant_id, job->job_id);
 	result = complete_locked(job, yields, counts, &open);
 	if (!open)
 		return result;
-	/* QUEUED, perhaps: it lies before the mark, or is held */
-	return changed > 0 || mark != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
+	/* QUEUED, perhaps: it lies before the place, or is held */
+	return changed > 0 || place != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
 }
 
 /* One batch of a deleted job's executions; with the last of them goes the job. */
 static IjVisitResult
 remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
 {
-	text	   *from = ij_hint_get(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+	text	   *from = ij_hint_get(IJ_HINT_SWEEP_PLACE, job->tenant_id, job->job_id);
 	text	   *last;
 	int64		deleted = ij_store_delete_executions(job->tenant_id, job->job_id, from, max_rows, &last);
 
@@ -244,11 +244,11 @@ remove_batch(const IjJob *job, int64 max_rows, IjSweepCounts *counts)
 	IJ_FAULT(batch_deleted);
 	if (deleted > 0 && last != NULL)
 	{
-		ij_hint_set(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id, last);
+		ij_hint_set(IJ_HINT_SWEEP_PLACE, job->tenant_id, job->job_id, last);
 		return IJ_VISIT_AGAIN;
 	}
 	if (from != NULL)
-		ij_hint_forget(IJ_HINT_SWEEP_MARK, job->tenant_id, job->job_id);
+		ij_hint_forget(IJ_HINT_SWEEP_PLACE, job->tenant_id, job->job_id);
 	if (!ij_store_delete_job(job->tenant_id, job->job_id))
 		return from != NULL ? IJ_VISIT_AGAIN : IJ_VISIT_LOCKED;
 	IJ_FAULT(job_deleted);
