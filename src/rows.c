@@ -50,13 +50,20 @@ column(const IjRow *row, int number, Oid type, bool *isnull)
 	return row->slot ? slot_getattr(row->slot, number, isnull) : heap_getattr(row->tuple, number, row->desc, isnull);
 }
 
-text *
-ij_rows_text(const IjRow *row, int number)
+/* as it lies in the row */
+static text *
+text_column(const IjRow *row, int number)
 {
 	bool		isnull;
 	Datum		value = column(row, number, TEXTOID, &isnull);
 
-	return isnull ? NULL : DatumGetTextPCopy(value);
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+text *
+ij_rows_text(const IjRow *row, int number)
+{
+	return ij_copy_text(text_column(row, number));
 }
 
 /* never null while the constraints of the migration are there */
@@ -135,7 +142,7 @@ ij_rows_read_job(const IjRow *row, void *result)
 	job->target_device_id = ij_rows_text(row, 5);
 	job->target_group_id = ij_rows_text(row, 6);
 	job->target_all = DatumGetBool(column(row, 7, BOOLOID, &isnull));
-	job->status = ij_rows_job_status(ij_rows_text(row, 8));
+	job->status = ij_rows_job_status(text_column(row, 8));
 	job->expires = ij_rows_timestamp(row, 9, &job->expires_at);
 	job->created_by = ij_rows_text(row, 10);
 	ij_rows_timestamp(row, 11, &job->created_at);
@@ -160,7 +167,7 @@ ij_rows_read_execution(const IjRow *row, void *result)
 	execution->job_id = ij_rows_id(row, 1);
 	execution->tenant_id = ij_rows_id(row, 2);
 	execution->device_id = ij_rows_id(row, 3);
-	execution->status = ij_rows_exec_status(ij_rows_text(row, 4));
+	execution->status = ij_rows_exec_status(text_column(row, 4));
 	execution->status_details = jsonb_column(row, 5);
 	execution->execution_number = int8_column(row, 6);
 	ij_rows_timestamp(row, 7, &execution->queued_at);
