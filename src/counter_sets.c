@@ -217,6 +217,7 @@ begin_entry(Set *set, IjCounterKey key, uint64 upto)
 	return entry->token;
 }
 
+/* Whoever counted is done, or, if there are no counts, gave up. */
 static void
 finish_entry(Set *set, IjCounterKey key, uint64 token, const int64 *counts)
 {
@@ -224,19 +225,15 @@ finish_entry(Set *set, IjCounterKey key, uint64 token, const int64 *counts)
 
 	if (entry == NULL || entry->state != IJ_COUNTER_COUNTING || entry->token != token)
 		return;
+	if (counts == NULL)
+	{
+		entry->state = IJ_COUNTER_FREE;
+		return;
+	}
 	for (int i = 0; i < IJ_EXEC_STATUSES; i++)
 		entry->counts[i] += counts[i];
 	entry->state = IJ_COUNTER_KNOWN;
 	set_priority(set, entry);
-}
-
-static void
-drop_counting(Set *set, IjCounterKey key, uint64 token)
-{
-	IjCounterEntry *entry = find_entry(set, key);
-
-	if (entry != NULL && entry->state == IJ_COUNTER_COUNTING && entry->token == token)
-		entry->state = IJ_COUNTER_FREE;
 }
 
 /* Nothing is known of this job before this transaction and all older ones ended. */
@@ -377,10 +374,8 @@ ij_counter_settle(int slot, IjCounterKey key, uint64 xid, bool unknown, uint64 t
 	}
 	if (committed && unknown)
 		drop_entry(set, key);
-	if (token != 0 && committed)
-		finish_entry(set, key, token, nothing);
-	else if (token != 0)
-		drop_counting(set, key, token);
+	if (token != 0)
+		finish_entry(set, key, token, committed ? nothing : NULL);
 	LWLockRelease(&set->lock);
 }
 
@@ -449,16 +444,6 @@ ij_counter_finish(IjCounterKey key, uint64 token, const int64 *counts)
 
 	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
 	finish_entry(set, key, token, counts);
-	LWLockRelease(&set->lock);
-}
-
-void
-ij_counter_give_up(IjCounterKey key, uint64 token)
-{
-	Set		   *set = set_of(key);
-
-	LWLockAcquire(&set->lock, LW_EXCLUSIVE);
-	drop_counting(set, key, token);
 	LWLockRelease(&set->lock);
 }
 

@@ -105,8 +105,7 @@ extern void ij_counter_look(IjCounterLook *look, IjCounterKey key);
  * counted.  *token is 0 if there is no place.
  */
 extern bool ij_counter_begin(const IjCounterLook *look, uint64 upto, uint64 *token);
-extern void ij_counter_finish(IjCounterKey key, uint64 token, const int64 *counts);
-extern void ij_counter_give_up(IjCounterKey key, uint64 token);
+extern void ij_counter_finish(IjCounterKey key, uint64 token, const int64 *counts); /* NULL: gave up */
 extern void ij_counter_forget(IjCounterKey key);
 
 /* somebody asked */

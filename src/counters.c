@@ -591,14 +591,7 @@ void
 ij_counters_publish(const IjCounting *counting, const IjCounts *counts)
 {
 	if (counting->token != 0)
-		ij_counter_finish(counting->key, counting->token, counts->by_status);
-}
-
-void
-ij_counters_abandon(const IjCounting *counting)
-{
-	if (counting->token != 0)
-		ij_counter_give_up(counting->key, counting->token);
+		ij_counter_finish(counting->key, counting->token, counts ? counts->by_status : NULL);
 }
 
 void

@@ -60,14 +60,13 @@ extern void ij_counters_unsettle(const IjCountedTable *table, const text *tenant
 
 /*
  * The counts as this snapshot sees them; false: count with the same snapshot.  Then,
- * if counting->token is not 0, the caller hands the result to ij_counters_publish(),
- * or gives up with ij_counters_abandon(), which throws nothing.  Whoever does not
- * mean to count gives no counting.
+ * if counting->token is not 0, the caller hands the result to ij_counters_publish(), or
+ * NULL, if he gives up.  That throws nothing.  Whoever does not mean to count gives no
+ * counting.
  */
 extern bool ij_counters_get(const IjCountedTable *table, const text *tenant_id, const text *job_id,
 							Snapshot snapshot, IjCounts *counts, IjCounting *counting);
 extern void ij_counters_publish(const IjCounting *counting, const IjCounts *counts);
-extern void ij_counters_abandon(const IjCounting *counting);
 
 /* forget the job: the next one who asks counts */
 extern void ij_counters_forget(const IjCountedTable *table, const text *tenant_id, const text *job_id);

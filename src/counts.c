@@ -48,7 +48,7 @@ abandon_counts(int code, Datum arg)
 	const Uncounted *uncounted = (const Uncounted *) DatumGetPointer(arg);
 
 	for (int i = 0; i < uncounted->count; i++)
-		ij_counters_abandon(&uncounted->countings[i]);
+		ij_counters_publish(&uncounted->countings[i], NULL);
 }
 
 /* Count the rows, with the active snapshot. */
