@@ -78,7 +78,6 @@ ij_slot_timestamp(TupleTableSlot *slot, AttrNumber column, TimestampTz *result)
 	return !isnull;
 }
 
-
 /* has the row one of these?  as SQL would say: one that is none of ours is no error */
 extern bool ij_direct_has_status(const IjDirect *direct, TupleTableSlot *slot, int statuses, IjExecStatus *status);
 
