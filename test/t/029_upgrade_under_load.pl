@@ -69,8 +69,9 @@ sub build_newer_library
 my $library = build_newer_library();
 my $schema = q{
 	CREATE EXTENSION iot_jobs;
-	INSERT INTO tenants (tenant_id) VALUES ('acme');
+	INSERT INTO tenants (tenant_id) VALUES ('acme'), ('beta');
 	INSERT INTO devices (tenant_id, device_id) SELECT 'acme', 'd' || i FROM generate_series(1, 20) i;
+	INSERT INTO devices (tenant_id, device_id) VALUES ('beta', 'd1');
 };
 
 # one server that preloads the library, and one that does not
@@ -137,8 +138,9 @@ my $before = refusals();
 ok($callers->go_on(4000), 'preloaded: a newer library on disk changes nothing');
 my $worker = $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'iot_jobs worker'});
 is($worker, 't', 'a worker is told to end');
-$node->safe_psql('postgres', q{SELECT create_job('acme', 'x', target_device_id => 'd1', job_id => 'after')});
-$node->safe_psql('postgres', q{SELECT cancel_job('acme', 'after'); SELECT delete_job('acme', 'after', force => true)});
+# of a tenant whose executions no caller claims, and writes down, before they are deleted
+$node->safe_psql('postgres', q{SELECT create_job('beta', 'x', target_device_id => 'd1', job_id => 'after')});
+$node->safe_psql('postgres', q{SELECT cancel_job('beta', 'after'); SELECT delete_job('beta', 'after', force => true)});
 eventually($node, 120, 'postgres', q{SELECT NOT EXISTS (SELECT FROM jobs WHERE job_id = 'after')}, 'and the next one works');
 is(refusals(), $before, 'nobody was refused');
 
