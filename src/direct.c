@@ -230,8 +230,8 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 
 /*
  * Somebody may get hold of a row between the look and the change.  Who is not to wait
- * then waits for so long and fails, which is before any deadlock is looked for
- * (deadlock_timeout, a second).
+ * then waits for at most so long and fails, which is before he who got it, and perhaps
+ * waits for us, looks for a deadlock (deadlock_timeout, a second).
  */
 #define PATIENCE_MS 100
 
@@ -239,13 +239,15 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 static int
 limit_patience(void)
 {
+	int			patience = Max(1, Min(PATIENCE_MS, DeadlockTimeout / 2));
+	char		value[12];
 	int			level;
 
-	if (LockTimeout > 0 && LockTimeout <= PATIENCE_MS)
+	if (LockTimeout > 0 && LockTimeout <= patience)
 		return 0;
 	level = NewGUCNestLevel();
-	(void) set_config_option("lock_timeout", CppAsString2(PATIENCE_MS), PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	snprintf(value, sizeof(value), "%d", patience);
+	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
 
