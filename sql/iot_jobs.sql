@@ -308,7 +308,7 @@ CREATE FUNCTION verify_jobs(
     max_rows integer DEFAULT 100,
     grace interval DEFAULT NULL)
 RETURNS SETOF broken_invariant
-AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 10 SET quote_all_identifiers = off;
+AS 'MODULE_PATHNAME', 'iot_jobs_verify_jobs' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000 ROWS 10;
 COMMENT ON FUNCTION verify_jobs IS 'what is not as it must be, and how to mend it; no row: all is well';
 
 CREATE FUNCTION wake_job_worker()

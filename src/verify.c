@@ -228,8 +228,10 @@ ij_verify_run(const IjVerification *wanted, Tuplestorestate *store)
 	bool		has_tables;
 	int			nest_level = NewGUCNestLevel();
 
-	/* what the server says of its own catalog depends on it */
+	/* what the server says of its own catalog depends on them */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	has_tables = run_check(&checks[0], &args, &paused, store);
 	for (int i = 1; has_tables && i < lengthof(checks); i++)
