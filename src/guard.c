@@ -660,9 +660,9 @@ is_tenant_gone(const text *tenant_id)
 /*
  * The foreign key will delete the executions, in whatever order its plan finds them;
  * a batch of reports, or a cancel, takes them by job and device.  So that the two
- * never wait for each other, the open ones, which are all that others lock, are locked
- * in that order first.  The job itself is locked for us: a trigger is given a locked
- * row.
+ * never wait for each other, those that others want are locked in that order first:
+ * the open ones, and those that a batch may take for open, since they ended after it
+ * took its snapshot.  The job itself is locked for us: a trigger is given a locked row.
  *
  * Where the tenant is deleted, its foreign key finds the jobs in no order, either.  Then
  * all of the tenant is locked at its first job: the jobs, so that nobody has one and
@@ -687,9 +687,9 @@ guard_job_delete(const GuardRow *old)
 	}
 	ij_catalog_become_owner_of(ij_catalog_executions(), &identity);
 	if (cascade)
-		ij_store_lock_tenant_open_executions(tenant_id);
+		ij_store_lock_tenant_wanted_executions(tenant_id);
 	else
-		ij_store_lock_open_executions(tenant_id, get_text(old, "job_id"));
+		ij_store_lock_wanted_executions(tenant_id, get_text(old, "job_id"));
 	ij_catalog_become_again(&identity);
 	if (cascade)
 		hold(&held_tenant, tenant_id, NULL);

@@ -97,6 +97,10 @@
 	"SELECT e.device_id FROM {executions} e " \
 	"WHERE " EXECUTIONS_FROM("e") "AND e.status {=} ANY ($4) " EXECUTION_ORDER("e") "LIMIT $5 " lock
 
+/* open, or changed so lately that a statement of somebody may see it open */
+#define WANTED(e, age) \
+	"(" e ".status {=} 'QUEUED' OR " e ".status {=} 'IN_PROGRESS' OR pg_catalog.age(" e ".xmin) {<=} " age ") "
+
 /*
  * What verify_jobs() asks.  Each statement gives the columns of its result: the name
  * of what is broken, tenant, job, device, what is the case, and the statement that
@@ -355,11 +359,11 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		LOCK_BATCH("FOR UPDATE SKIP LOCKED"),
 		IN_ORDER, 5, {TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, INT8OID}
 	},
-	[IJ_SQL_LOCK_OPEN_EXECUTIONS] = {
+	[IJ_SQL_LOCK_WANTED_EXECUTIONS] = {
 		"SELECT pg_catalog.count(*) FROM (SELECT FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND e.job_id {>=} $2 AND e.job_id {<=} $2 AND e.status {=} ANY ($3) "
+		"WHERE e.tenant_id {=} $1 AND e.job_id {>=} $2 AND e.job_id {<=} $2 AND " WANTED("e", "$3")
 		EXECUTION_ORDER("e") "FOR UPDATE) e",
-		IN_ORDER, 3, {TEXTOID, TEXTOID, TEXTARRAYOID}
+		IN_ORDER, 3, {TEXTOID, TEXTOID, INT4OID}
 	},
 	[IJ_SQL_TENANT] = {
 		"SELECT 1 FROM {tenants} t WHERE t.tenant_id {=} $1",
@@ -370,11 +374,11 @@ const IjStatementText ij_statements[IJ_STATEMENTS] = {
 		"WHERE j.tenant_id {=} $1 ORDER BY j.job_id FOR UPDATE) j",
 		false, 1, {TEXTOID}
 	},
-	[IJ_SQL_LOCK_TENANT_OPEN_EXECUTIONS] = {
+	[IJ_SQL_LOCK_TENANT_WANTED_EXECUTIONS] = {
 		"SELECT pg_catalog.count(*) FROM (SELECT FROM {executions} e "
-		"WHERE e.tenant_id {=} $1 AND (e.status {=} 'QUEUED' OR e.status {=} 'IN_PROGRESS') "
-		"ORDER BY e.job_id, e.device_id FOR UPDATE) e",
-		false, 1, {TEXTOID}
+		"WHERE e.tenant_id {=} $1 AND " WANTED("e", "$2")
+		EXECUTION_ORDER("e") "FOR UPDATE) e",
+		false, 2, {TEXTOID, INT4OID}
 	},
 	[IJ_SQL_ADD_EXECUTIONS] = {
 		"INSERT INTO {executions} (job_id, tenant_id, device_id) "

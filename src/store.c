@@ -12,6 +12,7 @@
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -696,19 +697,32 @@ ij_store_lock_tenant_jobs(const text *tenant_id)
 	(void) run_for_tenant(IJ_SQL_LOCK_TENANT_JOBS, tenant_id);
 }
 
-void
-ij_store_lock_tenant_open_executions(const text *tenant_id)
+/* what was changed longer ago than this is seen by every snapshot there is */
+static void
+arg_oldest_age(IjArgs *args)
 {
-	(void) run_for_tenant(IJ_SQL_LOCK_TENANT_OPEN_EXECUTIONS, tenant_id);
+	TransactionId oldest = GetOldestNonRemovableTransactionId(NULL);
+
+	ij_arg(args, DirectFunctionCall1(xid_age, TransactionIdGetDatum(oldest)), false);
 }
 
 void
-ij_store_lock_open_executions(const text *tenant_id, const text *job_id)
+ij_store_lock_tenant_wanted_executions(const text *tenant_id)
+{
+	IjArgs		args = {0};
+
+	ij_arg_text(&args, tenant_id);
+	arg_oldest_age(&args);
+	(void) ij_query_alone(IJ_SQL_LOCK_TENANT_WANTED_EXECUTIONS, &args);
+}
+
+void
+ij_store_lock_wanted_executions(const text *tenant_id, const text *job_id)
 {
 	IjArgs		args = job_args(tenant_id, job_id);
 
-	ij_arg_statuses(&args, IJ_OPEN_STATUSES);
-	(void) ij_query_alone(IJ_SQL_LOCK_OPEN_EXECUTIONS, &args);
+	arg_oldest_age(&args);
+	(void) ij_query_alone(IJ_SQL_LOCK_WANTED_EXECUTIONS, &args);
 }
 
 text *

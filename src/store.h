@@ -154,12 +154,13 @@ extern bool ij_store_guard_lock_job(const text *tenant_id, const text *job_id, I
 extern bool ij_store_tenant_exists(const text *tenant_id);
 
 /*
- * Lock what is being deleted: the jobs of a tenant, by job; the open executions of a
- * job, by device; those of a tenant, by job and device.
+ * Lock what is being deleted: the jobs of a tenant, by job; the executions of a job that
+ * are open, or were when the oldest snapshot was taken, by device; those of a tenant, by
+ * job and device.
  */
 extern void ij_store_lock_tenant_jobs(const text *tenant_id);
-extern void ij_store_lock_open_executions(const text *tenant_id, const text *job_id);
-extern void ij_store_lock_tenant_open_executions(const text *tenant_id);
+extern void ij_store_lock_wanted_executions(const text *tenant_id, const text *job_id);
+extern void ij_store_lock_tenant_wanted_executions(const text *tenant_id);
 
 /* a device whose execution has one of these statuses in the latest state, or NULL */
 extern text *ij_store_unseen_execution(const text *tenant_id, const text *job_id, int statuses);
