@@ -134,6 +134,19 @@ foreach my $mode (qw(auto force_generic_plan force_custom_plan))
 	is($wrong, '', "$mode: " . scalar(@chain) * 2 * @questions . ' statements of one session');
 }
 
+# A server without the fix of CVE-2026-14666 (15.19) keeps a plan when its role changes.
+my $notices_roles = $node->safe_psql('postgres', q{
+	CREATE TABLE guarded AS SELECT 1 AS one;
+	ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+	GRANT SELECT ON guarded TO p_nobody;
+	PREPARE see AS SELECT count(*) FROM guarded;
+	SET ROLE p_nobody; EXECUTE see; RESET ROLE;
+	ALTER ROLE p_nobody BYPASSRLS;
+	SET ROLE p_nobody; EXECUTE see; RESET ROLE;
+	ALTER ROLE p_nobody NOBYPASSRLS;
+	DROP TABLE guarded;
+}) eq "0\n1";
+
 # What changes in between counts at once.
 my $changing = join('', map { "$_\nSELECT '--';\n" } (
 		ask_all('p_app', 'a', 1),
@@ -145,7 +158,11 @@ my @answers = split /^--(?:\n|\z)/m, $node->safe_psql('postgres', join('', map {
 s/\n\z// foreach @answers;
 is($answers[0], $oracle{'p_app,a'}, 'as before');
 like($answers[1], qr/42501 permission denied for table job_executions/, 'a right that is taken away is gone');
-is($answers[2], $oracle{'p_operator,a'}, 'BYPASSRLS counts from the next statement on');
+SKIP:
+{
+	skip 'plans of this server outlive a change of their role (CVE-2026-14666)', 1 unless $notices_roles;
+	is($answers[2], $oracle{'p_operator,a'}, 'BYPASSRLS counts from the next statement on');
+}
 isnt($answers[3], $oracle{'p_app,a'}, 'so does row security that is off');
 is($answers[4], $oracle{'p_app,a'}, 'and on again');
 is(complaints_in_log($node), '', 'the server has nothing to complain about');
