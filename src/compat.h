@@ -131,18 +131,18 @@ ij_only_executor_checks(TupleDesc desc)
 /* 16: which indexes need an entry, where it was whether any does */
 static inline TM_Result
 ij_table_tuple_update(Relation rel, ItemPointer tid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
-					  TM_FailureData *failure, bool *needs_entries)
+					  bool wait, TM_FailureData *failure, bool *needs_entries)
 {
 	LockTupleMode lockmode;
 #if PG_VERSION_NUM >= 160000
 	TU_UpdateIndexes update_indexes;
-	TM_Result	result = table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true,
+	TM_Result	result = table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, wait,
 											failure, &lockmode, &update_indexes);
 
 	*needs_entries = (update_indexes != TU_None);
 	return result;
 #else
-	return table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, true,
+	return table_tuple_update(rel, tid, slot, cid, snapshot, InvalidSnapshot, wait,
 							  failure, &lockmode, needs_entries);
 #endif
 }

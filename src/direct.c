@@ -27,9 +27,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -229,29 +227,6 @@ ij_direct_change(IjDirect *direct, const IjExecutionChange *change, IjExecution 
 }
 
 /*
- * Somebody may get hold of a row between the look and the change.  Who is not to wait
- * then waits for at most so long and fails, which is before he who got it, and perhaps
- * waits for us, looks for a deadlock (deadlock_timeout, a second).
- */
-#define PATIENCE_MS 100
-
-/* The level of the setting, to be ended; 0 if the caller's own patience is no longer. */
-static int
-limit_patience(void)
-{
-	int			patience = Max(1, Min(PATIENCE_MS, DeadlockTimeout / 2));
-	char		value[12];
-	int			level;
-
-	if (LockTimeout > 0 && LockTimeout <= patience)
-		return 0;
-	level = NewGUCNestLevel();
-	snprintf(value, sizeof(value), "%d", patience);
-	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
-/*
  * A mass of changes keeps a processor busy for seconds.  The kernel lets it have that for
  * milliseconds at a time, and for as long a device's claim, which needs microseconds,
  * waits.  So offer it to others after so many rows, which are about 0.2 ms: that costs
@@ -271,7 +246,6 @@ ij_direct_do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType w
 	int			to = (what == CMD_DELETE) ? IJ_NO_EXECUTION : (int) change->to;
 	int64		count = 0;
 	int64		were[IJ_EXEC_STATUSES] = {0};
-	int			level = (lock == IJ_LOCK_SKIP) ? limit_patience() : 0;
 
 	direct->is_mass = true;
 	direct->gave_way = gave_way;
@@ -289,8 +263,6 @@ ij_direct_do_to_job(IjDirect *direct, const IjExecutionChange *change, CmdType w
 	}
 	for (int status = 0; status < IJ_EXEC_STATUSES; status++)
 		ij_direct_moved(direct, change->job_id, status, to, were[status]);
-	if (level > 0)
-		AtEOXact_GUC(true, level);
 	return count;
 }
 
@@ -352,7 +324,7 @@ ij_direct_complete_job(IjDirect *direct, const text *job_id)
 	ij_direct_set(direct, IJ_J_STATUS, CStringGetTextDatum(ij_job_status_name(IJ_JOB_COMPLETED)));
 	ij_direct_set(direct, IJ_J_UPDATED_AT, TimestampTzGetDatum(Max(updated, direct->now)));
 	ExecStoreVirtualTuple(direct->changed);
-	if (ij_direct_put(direct, false) != TM_Ok)
+	if (ij_direct_put(direct, false, IJ_LOCK_WAIT) != TM_Ok)
 		elog(ERROR, "a locked job was changed by somebody else");
 	MemoryContextSwitchTo(old);
 	return true;

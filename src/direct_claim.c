@@ -353,16 +353,15 @@ claim(IjDirect *direct, Queue *queue, Jsonb *status_details, IjExecutionDocument
 		if (!get_document(direct, candidate->job_id, start, document))
 			continue;
 		change.job_id = candidate->job_id;
+		if (!table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->snapshot, direct->found))
+			continue;
 		if (!start)
 		{
 			/* resumed as it is */
-			if (table_tuple_fetch_row_version(direct->rel, &candidate->tid, direct->snapshot, direct->found))
-			{
-				ij_rows_read_execution(IJ_SLOT_ROW(direct->found, direct->shape), &document->execution);
-				return true;
-			}
+			ij_rows_read_execution(IJ_SLOT_ROW(direct->found, direct->shape), &document->execution);
+			return true;
 		}
-		else if (ij_direct_do_locked(direct, candidate->tid, &change, CMD_UPDATE, IJ_LOCK_SKIP))
+		if (ij_direct_do(direct, &change, CMD_UPDATE, IJ_LOCK_SKIP))
 		{
 			ij_direct_moved(direct, change.job_id, IJ_EXEC_QUEUED, IJ_EXEC_IN_PROGRESS, 1);
 			ij_rows_read_execution(IJ_SLOT_ROW(direct->changed, direct->shape), &document->execution);

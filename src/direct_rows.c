@@ -5,10 +5,9 @@
  * A change is the new version of a row and its index entries, which the table and
  * index access methods write, and what the guard would have told the worker.
  *
- * Locks: a row that we may wait for is changed in one go if it still is as we saw it;
- * otherwise it is locked in its latest version first, and everything that was asked of
- * it is asked again of that version.  What must not be waited for is looked at before,
- * and passed over if it is held.
+ * Locks: a row is changed in one go if it still is as we saw it and nobody holds it;
+ * otherwise it is locked in its latest version first, waiting for whoever holds it or
+ * passing over it, and everything that was asked of it is asked again of that version.
  */
 #include "postgres.h"
 
@@ -20,6 +19,7 @@
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -303,12 +303,12 @@ insert_index_entries(IjDirect *direct, bool open)
 
 /* "open": the row goes into indexes that hold nothing else */
 TM_Result
-ij_direct_put(IjDirect *direct, bool open)
+ij_direct_put(IjDirect *direct, bool open, IjLock lock)
 {
 	TM_FailureData failure;
 	bool		needs_entries;
 	TM_Result	result = ij_table_tuple_update(direct->rel, &direct->found->tts_tid, direct->changed, direct->command,
-											   direct->snapshot, &failure, &needs_entries);
+											   direct->snapshot, lock == IJ_LOCK_WAIT, &failure, &needs_entries);
 
 	if (result != TM_Ok)
 		return result;
@@ -326,7 +326,7 @@ ij_direct_put(IjDirect *direct, bool open)
  * would do: the step is a legal one, the row is complete, and what is left is to tell.
  */
 static TM_Result
-update_found(IjDirect *direct, const IjExecutionChange *change)
+update_found(IjDirect *direct, const IjExecutionChange *change, IjLock lock)
 {
 	const AttrNumber *columns = direct->shape->columns;
 	bool		open = ij_exec_is_open(change->to);
@@ -337,7 +337,7 @@ update_found(IjDirect *direct, const IjExecutionChange *change)
 	MemoryContextReset(direct->row_context);
 	old = MemoryContextSwitchTo(direct->row_context);
 	make_changed(direct, change);
-	result = ij_direct_put(direct, open);
+	result = ij_direct_put(direct, open, lock);
 	if (result == TM_Ok && !open)
 		ij_tell_ended(ij_slot_text(direct->changed, columns[IJ_E_TENANT_ID]),
 					  ij_slot_text(direct->changed, columns[IJ_E_JOB_ID]),
@@ -347,11 +347,11 @@ update_found(IjDirect *direct, const IjExecutionChange *change)
 }
 
 static TM_Result
-delete_found(IjDirect *direct, const IjExecutionChange *change)
+delete_found(IjDirect *direct, const IjExecutionChange *change, IjLock lock)
 {
 	TM_FailureData failure;
 	TM_Result	result = table_tuple_delete(direct->rel, &direct->found->tts_tid, direct->command, direct->snapshot,
-											InvalidSnapshot, true, &failure, false);
+											InvalidSnapshot, lock == IJ_LOCK_WAIT, &failure, false);
 
 	if (result == TM_Ok)
 	{
@@ -363,13 +363,16 @@ delete_found(IjDirect *direct, const IjExecutionChange *change)
 }
 
 static TM_Result
-do_found(IjDirect *direct, const IjExecutionChange *change, CmdType what)
+do_found(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock)
 {
 	IJ_FAULT(row_found);
-	return what == CMD_DELETE ? delete_found(direct, change) : update_found(direct, change);
+	return what == CMD_DELETE ? delete_found(direct, change, lock) : update_found(direct, change, lock);
 }
 
-/* Is the row in "found" the latest version, and does nobody hold it at this moment? */
+/*
+ * Is the row in "found" the latest version, and does nobody hold it at this moment?  The
+ * change itself would say so, too, but needs a transaction id for that.
+ */
 static bool
 is_free(IjDirect *direct)
 {
@@ -382,36 +385,49 @@ is_free(IjDirect *direct)
 	return result == TM_Ok;
 }
 
-bool
-ij_direct_do_locked(IjDirect *direct, ItemPointerData tid, const IjExecutionChange *change,
-					CmdType what, IjLock lock)
+static bool
+do_locked(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock)
 {
 	LockTupleMode mode = (what == CMD_DELETE) ? LockTupleExclusive : LockTupleNoKeyExclusive;
 
-	if (!ij_direct_lock(direct, tid, mode, lock) || !meets(direct, change))
+	if (!ij_direct_lock(direct, direct->found->tts_tid, mode, lock) || !meets(direct, change))
 		return false;
-	if (do_found(direct, change, what) != TM_Ok)
+	if (do_found(direct, change, what, IJ_LOCK_WAIT) != TM_Ok)
 		elog(ERROR, "a locked execution was changed by somebody else");
 	return true;
 }
 
 /*
- * Only what somebody else got at first, or holds and may not be waited for, is locked
- * before.
+ * tableam.h: an update that is not to wait says TM_BeingModified.  heap_update() does that,
+ * but asserts before that nobody asks it to.
+ */
+static bool
+updates_need_not_wait(void)
+{
+	static int	result = -1;
+
+	if (result < 0)
+		result = strcmp(GetConfigOption("debug_assertions", false, false), "off") == 0;
+	return result;
+}
+
+/*
+ * A lock before the change is one more change of the row, and one more record in the
+ * write-ahead log; so only what somebody else holds, or got at first, is locked.
  */
 bool
 ij_direct_do(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock)
 {
 	if (!meets(direct, change))
 		return false;
-	if (lock == IJ_LOCK_WAIT || is_free(direct))
+	if (lock == IJ_LOCK_WAIT || (updates_need_not_wait() && is_free(direct)))
 	{
-		TM_Result	result = do_found(direct, change, what);
+		TM_Result	result = do_found(direct, change, what, lock);
 
 		if (result == TM_Ok || result == TM_SelfModified)
 			return result == TM_Ok;
 	}
-	return ij_direct_do_locked(direct, direct->found->tts_tid, change, what, lock);
+	return do_locked(direct, change, what, lock);
 }
 
 void

@@ -113,10 +113,6 @@ extern void ij_walk_row_of_job(IjDirect *direct, IjWalk *walk, Relation jobs, co
  */
 extern bool ij_direct_do(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock);
 
-/* the same for the row that is here; it is locked in any case */
-extern bool ij_direct_do_locked(IjDirect *direct, ItemPointerData tid, const IjExecutionChange *change,
-								CmdType what, IjLock lock);
-
 /*
  * --- the steps of that, for a row of either table: lock it in its latest version, copy
  * it into "changed", set columns there, and put that in its place ---
@@ -125,7 +121,7 @@ extern bool ij_direct_do_locked(IjDirect *direct, ItemPointerData tid, const IjE
 extern bool ij_direct_lock(IjDirect *direct, ItemPointerData tid, LockTupleMode mode, IjLock lock);
 extern void ij_direct_copy(IjDirect *direct);
 extern void ij_direct_set(IjDirect *direct, int column, Datum value);
-extern TM_Result ij_direct_put(IjDirect *direct, bool open);
+extern TM_Result ij_direct_put(IjDirect *direct, bool open, IjLock lock);
 
 /* so many executions of the job went from one status to another, for the counters */
 extern void ij_direct_moved(IjDirect *direct, const text *job_id, int from, int to, int64 count);

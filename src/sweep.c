@@ -9,8 +9,7 @@
  * A sweep waits for nobody: it takes the job row FOR NO KEY UPDATE SKIP LOCKED, then
  * executions in device order, passing over those that are held (to delete, first these
  * and at last the job, FOR UPDATE SKIP LOCKED), and reports IJ_VISIT_LOCKED when
- * somebody else was in the way.  Who gets hold of an execution in the very moment makes
- * it fail, long before a deadlock is looked for (direct.c).
+ * somebody else was in the way.
  *
  * Completion looks for one open execution and never counts.  The one it finds is
  * remembered as the job's witness, and until that one ends no report of the job
