@@ -1,7 +1,7 @@
 """Single devices: claim by device, and report."""
 
-from harness import (BARE, PRODUCT, Failure, count, empty, lean_indexes, load, number, settle, sql, steady,
-                     wait_until)
+from harness import (BARE, LEAST, PRODUCT, Failure, count, empty, lean_indexes, load, load_least, number, settle, sql,
+                     steady, wait_until)
 
 # executions of each device when a row begins, if there is a backlog
 BACKLOG = 10
@@ -12,7 +12,7 @@ class Turns:
 
     def __init__(self, total):
         self.total = total
-        self.first = {PRODUCT: 0, BARE: 0}
+        self.first = {PRODUCT: 0, BARE: 0, LEAST: 0}
         self.changed = 0            # by the last run
 
     def run(self, database, script, clients, duration, on, status, **variables):
@@ -29,7 +29,8 @@ class Turns:
         return rate
 
 
-def claims(figures, size, kind, numbers, target, queued=BACKLOG):
+def claims(figures, size, kind, numbers, target, queued=BACKLOG, least=False):
+    """least: also beside the least that any UPDATE can be."""
     devices = size['claim_devices'] * BACKLOG // queued
     turns = Turns(devices * queued)
     rates = []
@@ -37,6 +38,8 @@ def claims(figures, size, kind, numbers, target, queued=BACKLOG):
     for database in (PRODUCT, BARE):
         empty(database)
         load(database, queued, devices)
+    if least:
+        load_least(devices * queued)
     settle(PRODUCT, BARE)
 
     def claim(database, script, clients, on):
@@ -51,11 +54,16 @@ def claims(figures, size, kind, numbers, target, queued=BACKLOG):
         for on in size['claim_sync']:
             word = 'on' if on else 'off'
             case = f'{kind}claim by device, {clients} client{"s" if clients > 1 else ""}, sync {word}'
-            values = figures.alternate(case, {
+            variants = {
                 'start_next_pending_job_execution': lambda: claim(PRODUCT, 'claim.sql', clients, on),
-                'UPDATE by full key': lambda: claim(BARE, 'claim_bare.sql', clients, on)}, size['repetitions'], '/s')
-            a, b = values.values()
+                'UPDATE by full key': lambda: claim(BARE, 'claim_bare.sql', clients, on)}
+            if least:
+                variants['UPDATE of one index'] = lambda: claim(LEAST, 'claim_least.sql', clients, on)
+            a, b, *c = figures.alternate(case, variants, size['repetitions'], '/s').values()
             figures.compare(case, a, b, 'UPDATE by full key', '/s', ('>=', target))
+            if least:
+                figures.compare(f'{case}: the same', a, c[0], 'UPDATE of one index', '/s', None)
+                figures.compare(f'{case}: that UPDATE of one index', c[0], b, 'UPDATE by full key', '/s', None)
             rates += [(clients, word, 'iot_jobs', v) for v in a] + [(clients, word, 'UPDATE by full key', v) for v in b]
     return rates
 
@@ -72,6 +80,11 @@ def measure_claim_single(figures, size):
 def measure_claim_lean(figures, size):
     with lean_indexes():
         claims(figures, size, 'lean: ', size['lean_clients'], 1.9)
+
+
+def measure_claim_lean_single(figures, size):
+    with lean_indexes():
+        claims(figures, size, 'lean, one queued: ', size['lean_clients'], 1.9, queued=1, least=True)
 
 
 def completed():

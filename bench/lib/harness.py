@@ -14,9 +14,11 @@ import time
 BENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TENANT = 'tenant-0001'
 
-# the database with the extension, and the one with the tables of migration 077 alone
+# the database with the extension, the one with the tables of migration 077 alone, and
+# one whose job_executions is the least that can hold them
 PRODUCT = 'product'
 BARE = 'bare'
+LEAST = 'least'
 
 # An application's session: an ordinary role, row security, one tenant.
 APP_OPTIONS = f'-c role=app -c app.tenant_id={TENANT}'
@@ -257,10 +259,12 @@ def fill_wal():
 
 def create_databases():
     fill_wal()
-    for database in (PRODUCT, BARE):
+    for database in (PRODUCT, BARE, LEAST):
         sql('postgres', f"""
             CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'""")
-        sql(database, 'CREATE EXTENSION iot_jobs; CREATE EXTENSION pg_prewarm')
+        sql(database, 'CREATE EXTENSION pg_prewarm')
+    for database in (PRODUCT, BARE):
+        sql(database, 'CREATE EXTENSION iot_jobs')
     # what is left is migration 077 and nothing of ours
     sql(BARE, 'DROP EXTENSION iot_jobs')
     if number(BARE, "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") != 0:
@@ -270,6 +274,7 @@ def create_databases():
                  'GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO app')
     sql_file(PRODUCT, 'latency.sql')
     sql_file(BARE, 'queue.sql')
+    sql_file(LEAST, 'least.sql')
 
 
 def empty(database):
@@ -319,6 +324,15 @@ def load(database, jobs, devices, status='QUEUED', first_device=1, first_job=1):
                 now() - interval '1 hour' + j * interval '1 ms'
             FROM generate_series({first_job}, {first_job + jobs - 1}) j,
                 generate_series({first_device}, {first_device + devices - 1}) d""")
+
+
+def load_least(executions):
+    """So many rows of the database "least", in memory."""
+    sql(LEAST, f"""
+        TRUNCATE job_executions;
+        INSERT INTO job_executions (number) SELECT generate_series(1, {executions});
+        VACUUM (ANALYZE) job_executions;
+        SELECT count(pg_prewarm(c)) FROM unnest('{{job_executions, job_executions_pkey}}'::regclass[]) c""")
 
 
 def settle(*databases):

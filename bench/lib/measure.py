@@ -24,6 +24,7 @@ ROWS = {
     'claim': claim.measure_claim,
     'claim-single': claim.measure_claim_single,
     'claim-lean': claim.measure_claim_lean,
+    'claim-lean-single': claim.measure_claim_lean_single,
     'report': claim.measure_report,
     'batch': gateway.measure_batch,
     'batch-lean': gateway.measure_batch_lean,
