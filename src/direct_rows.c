@@ -5,9 +5,9 @@
  * A change is the new version of a row and its index entries, which the table and
  * index access methods write, and what the guard would have told the worker.
  *
- * Locks: a row is changed in one go if it still is as we saw it and nobody holds it;
- * otherwise it is locked in its latest version first, waiting for whoever holds it or
- * passing over it, and everything that was asked of it is asked again of that version.
+ * Locks: a row that still is as we saw it is changed in one go, and not locked before.
+ * If it is not, or if somebody holds it who is not to be waited for, it is locked in its
+ * latest version, or passed over, and everything that was asked of it is asked again.
  */
 #include "postgres.h"
 
@@ -398,29 +398,29 @@ do_locked(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLoc
 }
 
 /*
- * tableam.h: an update that is not to wait says TM_BeingModified.  heap_update() does that,
- * but asserts before that nobody asks it to.
+ * tableam.h: what is not to wait says TM_BeingModified.  heap_delete() and heap_update() do,
+ * but the latter asserts before that nobody asks it to.
  */
 static bool
-updates_need_not_wait(void)
+need_not_wait(CmdType what)
 {
-	static int	result = -1;
+	static int	has_assertions = -1;
 
-	if (result < 0)
-		result = strcmp(GetConfigOption("debug_assertions", false, false), "off") == 0;
-	return result;
+	if (has_assertions < 0)
+		has_assertions = strcmp(GetConfigOption("debug_assertions", false, false), "on") == 0;
+	return what == CMD_DELETE || !has_assertions;
 }
 
 /*
  * A lock before the change is one more change of the row, and one more record in the
- * write-ahead log; so only what somebody else holds, or got at first, is locked.
+ * write-ahead log; so only what is held, or was changed since we saw it, is locked.
  */
 bool
 ij_direct_do(IjDirect *direct, const IjExecutionChange *change, CmdType what, IjLock lock)
 {
 	if (!meets(direct, change))
 		return false;
-	if (lock == IJ_LOCK_WAIT || (updates_need_not_wait() && is_free(direct)))
+	if (lock == IJ_LOCK_WAIT || (need_not_wait(what) && is_free(direct)))
 	{
 		TM_Result	result = do_found(direct, change, what, lock);
 

@@ -435,7 +435,11 @@ foreach my $step (@worker)
 
 # A row was free when it was looked at, and is held when it is to be changed: who waits
 # for nobody does not wait for that either, nor fails.  The worker comes again.
-foreach my $work (qw(expire delete))
+#
+# On a server with assertions an update locks the row before, see direct_rows.c.
+my $locks_before = $node->safe_psql('postgres', 'SHOW debug_assertions') eq 'on';
+
+foreach my $work ($locks_before ? 'delete' : qw(expire delete))
 {
 	my $tenant = begin_turn({ devices => 3 });
 	my ($do, $done) = map { s/:t/$tenant/gr } @{ $work{$work} };
@@ -462,6 +466,8 @@ foreach my $case ([ 'FOR NO KEY UPDATE', 'start_next_pending_job_execution(:t, :
 	[ 'FOR SHARE', 'claim_job_executions(:t, 1)', 'd2' ],
 	[ 'FOR KEY SHARE', 'start_next_pending_job_execution(:t, :d1)', 'd1' ])
 {
+	next if $locks_before;
+
 	my ($strength, $call, $claimed) = @$case;
 	my $tenant = begin_turn({ devices => 2 });
 	my $claimer = IotJobsSession->new($node, 'postgres');
