@@ -1,7 +1,7 @@
 # The index profile is changed to and fro while everybody works: others wait at most,
 # nobody gets an error, every execution is claimed once, and what is left is whole.
 # What interrupts a change leaves something that the next one puts right.  A dump
-# brings the profile back.
+# brings the profile back.  And a claim writes what each profile says.
 
 use strict;
 use warnings;
@@ -37,6 +37,38 @@ sub profile
 
 	return $node->safe_psql($database // 'postgres', 'SELECT job_index_profile()');
 }
+
+# --- what a claim writes ---
+
+# The new version of its row, and an entry in each index if there must be one; in a batch,
+# the same for each.  A server with assertions has the row locked before.
+$node->safe_psql('postgres', 'CREATE DATABASE written TEMPLATE template0');
+$node->safe_psql('written', q{
+	CREATE EXTENSION iot_jobs;
+	INSERT INTO tenants (tenant_id) VALUES ('t');
+	INSERT INTO devices (tenant_id, device_id) SELECT 't', 'd' || i FROM generate_series(1, 4) i;
+	SELECT create_job('t', 'x', target_all => true);
+});
+
+my $lock = $node->safe_psql('written', 'SHOW debug_assertions') eq 'on' ? 1 : 0;
+
+sub records
+{
+	my ($call) = @_;
+	my $plan = $node->safe_psql('written', "EXPLAIN (ANALYZE, WAL) SELECT * FROM $call");
+
+	return $plan =~ /WAL: records=(\d+)/ ? $1 : $plan;
+}
+
+is(records(q{start_next_pending_job_execution('t', 'd1')}), 4 + $lock, 'records of the write-ahead log of a claim, contract');
+is(records(q{claim_job_executions('t', 3, '{d2,d3,d4}')}), 3 * (4 + $lock), '... of three in a batch');
+# in a page of its own, where there is nothing to prune
+$node->safe_psql('written', q{
+	SELECT use_job_indexes('lean');
+	TRUNCATE jobs, job_executions;
+	SELECT create_job('t', 'x', target_all => true);
+});
+is(records(q{start_next_pending_job_execution('t', 'd1')}), 1 + $lock, '... of a claim, lean');
 
 # --- under load ---
 
