@@ -58,6 +58,8 @@ make_chroot()
 	mkdir -p "$root.part"
 	# shellcheck disable=SC2046
 	"${APART[@]}" env $(debian_proxy) debootstrap --variant=minbase "$release" "$root.part" "$(debian_mirror)" "$script" || return 1
+	# whoever was given the folder around it meanwhile may have been given this, too
+	chown root:root "$root.part"
 	# proxies, and what to make of a mirror's dates
 	apt-config dump --format '%F "%v";%n' | grep -E '^Acquire::(http|https|Check|Retries|ForceIPv)' \
 		>"$root.part/etc/apt/apt.conf.d/90host" || true
